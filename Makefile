@@ -1,0 +1,60 @@
+# make help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := $(BIN)/pipeline-tools
+LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
+export PIPELINE_TOOLS_LAB_DIR := $(LAB)
+
+.PHONY: help venv demo test test-unit test-groovy lint generate lab-setup lab-up lab-down clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements/lock.txt setup.cfg pyproject.toml
+	@echo "── Python environment (.venv): about 20 s"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --requirement requirements/lock.txt
+	@$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+venv: $(VENV)/.installed ## the Python environment with pinned versions
+
+demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
+	@lab/demo
+
+test: lint test-unit test-groovy ## every test; brings the laboratory up and down (first time about 25 min, later 12)
+	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
+
+test-unit: venv ## tests without processes or network
+	@$(BIN)/pytest tests/unit
+
+test-groovy: venv ## tests of the Jenkins steps
+	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
+
+lint: venv ## style, types, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(TOOLS) generate --check
+
+generate: venv ## the files that are made from the steps' declarations
+	@$(TOOLS) generate
+
+lab-setup: venv ## build or install the laboratory's parts (kept outside the checkout, by version)
+	@$(TOOLS) lab setup
+
+lab-up: venv ## start the laboratory
+	@$(TOOLS) lab up
+
+lab-down: venv ## stop it; data and builds stay
+	@$(TOOLS) lab down
+
+clean: ## remove what was made in the checkout
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline

@@ -1,0 +1,138 @@
+"""Which steps a project's pipeline has, in which stages and order. Pure data: `run` executes it, Jenkins renders it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline_tools import __version__
+from pipeline_tools.config.schema import Config
+from pipeline_tools.errors import ConfigError
+from pipeline_tools.step import Json
+from pipeline_tools.steps import registry
+
+# The steps of each kind of project; steps of an environment come once for each environment.
+KINDS: dict[str, tuple[str, ...]] = {
+    "service": ("test", "scan", "image", "chart", "deploy", "verify"),
+    "library": ("test", "scan"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """A step in its place: ``id`` is the step's name, with the environment's for those of an environment."""
+
+    id: str
+    step: str
+    environment: str | None
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Branches run in parallel; the steps of a branch one after the other."""
+
+    name: str
+    environment: str | None
+    approval: bool
+    lock: str | None
+    branches: tuple[tuple[PlannedStep, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The stages of a project's pipeline, in order."""
+
+    project: str
+    kind: str
+    stages: tuple[Stage, ...]
+
+    def steps(self) -> Iterator[PlannedStep]:
+        """Every step, in an order in which they can run one after the other."""
+        for stage in self.stages:
+            for branch in stage.branches:
+                yield from branch
+
+    def stage_of(self, step: PlannedStep) -> Stage:
+        """The stage that ``step`` is in."""
+        return next(stage for stage in self.stages if any(step in branch for branch in stage.branches))
+
+    def as_json(self) -> Json:
+        """The form that ``pipeline-tools plan --json`` prints and the Groovy steps render."""
+        stages: list[Any] = [asdict(stage) for stage in self.stages]
+        return {
+            "version": 1,
+            "library": __version__,
+            "project": self.project,
+            "kind": self.kind,
+            "stages": stages,
+        }
+
+
+def make(config: Config) -> Plan:
+    """The plan of a project. Its environments keep the order in which the configuration names them."""
+    names = [name for name in KINDS[config.kind] if config.section(name).enabled]
+    steps = registry()
+    stages: dict[str, list[tuple[PlannedStep, ...]]] = {}
+    for name in names:
+        step = steps[name]
+        if not step.per_environment:
+            planned = PlannedStep(id=name, step=name, environment=None, summary=step.summary)
+            stages.setdefault(step.stage, []).append((planned,))
+    result = [
+        Stage(name=name, environment=None, approval=False, lock=None, branches=tuple(branches))
+        for name, branches in stages.items()
+    ]
+    placed = [name for name in names if steps[name].per_environment]
+    if placed:
+        for name, environment in config.environments.items():
+            branch = tuple(
+                PlannedStep(id=f"{step}-{name}", step=step, environment=name, summary=steps[step].summary)
+                for step in placed
+            )
+            lock = environment.lock or f"{config.name}-{name}"
+            result.append(
+                Stage(
+                    name=name.upper(),
+                    environment=name,
+                    approval=environment.approval,
+                    lock=lock,
+                    branches=(branch,),
+                )
+            )
+    return Plan(project=config.name, kind=config.kind, stages=tuple(result))
+
+
+def select(
+    plan: Plan, *, steps: Sequence[str] = (), until: str | None = None, environment: str | None = None
+) -> list[PlannedStep]:
+    """The part of the plan to run.
+
+    Args:
+        steps: names or ids; empty means all. A name of an environment's step means every environment's.
+        until: name or id of the last step.
+        environment: leave out the other environments' steps; those before any environment stay.
+
+    Raises:
+        ConfigError: there is no such step in the plan; with the nearest one.
+    """
+    chosen = list(plan.steps())
+    if environment is not None:
+        chosen = [step for step in chosen if step.environment in (None, environment)]
+    valid = {name for step in chosen for name in (step.id, step.step)}
+    for name in (*steps, *([until] if until else [])):
+        if name not in valid:
+            close = difflib.get_close_matches(name, sorted(valid), n=1)
+            suggestion = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(
+                f"There is no step {name!r} in the plan of {plan.project}.{suggestion}",
+                hint=f"The plan has: {', '.join(step.id for step in chosen) or 'no steps'}.",
+            )
+    if steps:
+        chosen = [step for step in chosen if step.id in steps or step.step in steps]
+    if until:
+        last = max(index for index, step in enumerate(chosen) if until in (step.id, step.step))
+        chosen = chosen[: last + 1]
+    return chosen

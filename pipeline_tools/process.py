@@ -1,0 +1,175 @@
+"""The one module that starts processes.
+
+Every call has a timeout; the child gets a process group of its own, which is ended as a whole on a timeout, Ctrl-C or
+SIGTERM, so that no grandchild outlives us. What a child prints is masked on its way to a log or an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline_tools.errors import InfrastructureError
+from pipeline_tools.masking import mask
+
+# How long a child may take to end after SIGTERM before it is killed, in seconds.
+GRACE = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a process did: its output as it came (unmasked: it is data), and ``seconds`` of wall time."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class ToolMissing(InfrastructureError):
+    """The program is not installed or not on PATH."""
+
+
+class ProcessTimeout(InfrastructureError):
+    """The process was ended because it took too long."""
+
+
+class ProcessFailed(InfrastructureError):
+    """The process ended with an exit code that its caller does not accept."""
+
+    def __init__(self, result: Result) -> None:
+        tail = "\n".join((result.stderr.strip() or result.stdout.strip()).splitlines()[-20:])
+        super().__init__(f"{result.argv[0]} exited with {result.exit_code}: {shown(result.argv)}", details=mask(tail))
+        self.result = result
+
+
+def shown(argv: Sequence[str | Path]) -> str:
+    """The command as one could paste it into a shell, masked."""
+    return mask(shlex.join(str(word) for word in argv))
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    log: Callable[[str], None] | None = None,
+    ok: Collection[int] = (0,),
+) -> Result:
+    """Run a program to its end.
+
+    Args:
+        argv: program and arguments; no shell is involved. Never put a secret here: use ``env`` or ``stdin``.
+        timeout: seconds after which the process group is ended.
+        env: variables added to ours.
+        log: called with every line of output as it comes (masked, without the newline), and first with the command.
+        ok: exit codes that are no failure.
+
+    Raises:
+        ToolMissing, ProcessTimeout, ProcessFailed: all of the infrastructure class; a caller that knows better what
+            an exit code means (pytest's 1 is a failed test) lists it in ``ok`` and decides.
+    """
+    words = tuple(str(word) for word in argv)
+    if log:
+        log(f"$ {shown(words)}")
+    start = time.monotonic()
+    try:
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise InfrastructureError(f"The folder {cwd} does not exist; {words[0]} cannot run in it.") from error
+        raise ToolMissing(
+            f"{words[0]} is not installed or not on PATH.", hint="Run `pipeline-tools doctor`."
+        ) from error
+    except PermissionError as error:
+        raise ToolMissing(f"{words[0]} is not executable.") from error
+
+    texts: tuple[list[str], list[str]] = ([], [])
+    assert child.stdout is not None and child.stderr is not None
+    readers = [
+        threading.Thread(target=_read, args=(stream, lines, log), daemon=True)
+        for stream, lines in zip((child.stdout, child.stderr), texts, strict=True)
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        if stdin is not None:
+            _feed(child, stdin)
+        code = child.wait(timeout)
+        # a grandchild that was left in the background may hold the pipe open: it is not worth waiting for
+        for reader in readers:
+            reader.join(GRACE)
+    except subprocess.TimeoutExpired as error:
+        raise ProcessTimeout(
+            f"{words[0]} was stopped after {timeout:.0f} s: {shown(words)}",
+            details=mask("\n".join((texts[1] or texts[0])[-20:])),
+        ) from error
+    finally:
+        _end_group(child)
+    result = Result(
+        argv=words,
+        exit_code=code,
+        stdout="".join(f"{line}\n" for line in texts[0]),
+        stderr="".join(f"{line}\n" for line in texts[1]),
+        seconds=time.monotonic() - start,
+    )
+    if code not in ok:
+        raise ProcessFailed(result)
+    return result
+
+
+def _read(stream: IO[bytes], lines: list[str], log: Callable[[str], None] | None) -> None:
+    for raw in stream:
+        line = raw.decode(errors="replace").rstrip("\r\n")
+        lines.append(line)
+        if log:
+            log(mask(line))
+
+
+def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:
+    assert child.stdin is not None
+    try:
+        child.stdin.write(data)
+        child.stdin.close()
+    except BrokenPipeError:
+        pass  # the child ended without reading: its exit code tells why
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """End what is left of the child's process group, politely first."""
+    for number, wait in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        if child.poll() is not None and number == signal.SIGTERM:
+            _signal_group(child.pid, signal.SIGKILL)  # the child is done: whatever it left behind goes at once
+            return
+        _signal_group(child.pid, number)
+        try:
+            child.wait(wait)
+        except subprocess.TimeoutExpired:
+            continue
+        _signal_group(child.pid, signal.SIGKILL)
+        return
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)

@@ -1,0 +1,56 @@
+"""Credentials are references, never values: ``env:NAME``, ``file:PATH`` or ``secret:NAMESPACE/NAME/KEY``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline_tools import masking
+from pipeline_tools.errors import ConfigError, CredentialError
+
+REFERENCE_PATTERN = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret:[^/]+/[^/]+/[^/]+)$"
+
+
+def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | None = None) -> str:
+    """The value that ``reference`` points to; it is masked in all output from now on.
+
+    Args:
+        reference: ``env:NAME``, ``file:PATH`` (``~`` is expanded; one trailing newline is dropped) or
+            ``secret:NAMESPACE/NAME/KEY``.
+        read_secret: reads a key of a Kubernetes Secret; needed for the third form only.
+
+    Raises:
+        ConfigError: the reference has none of these forms.
+        CredentialError: there is nothing where it points to.
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "env" and rest:
+        value = os.environ.get(rest, "")
+        if not value:
+            raise CredentialError(
+                f"The environment variable {rest} is not set.",
+                hint=f"Set {rest}, or point the key to another place with file:PATH or secret:NAMESPACE/NAME/KEY.",
+            )
+    elif kind == "file" and rest:
+        path = Path(rest).expanduser()
+        try:
+            value = path.read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CredentialError(
+                f"The credential file {path} cannot be read: {error}.",
+                hint="Create it with only the credential inside (mode 0600), or correct the reference.",
+            ) from error
+        if not value:
+            raise CredentialError(f"The credential file {path} is empty.")
+    elif kind == "secret" and rest.count("/") == 2 and read_secret is not None:
+        namespace, name, key = rest.split("/")
+        value = read_secret(namespace, name, key)
+    else:
+        # the text itself may be a secret that someone pasted: do not repeat it
+        raise ConfigError(
+            "A credential must be a reference, not a value.",
+            hint="Write env:NAME, file:PATH or secret:NAMESPACE/NAME/KEY.",
+        )
+    masking.register(value)
+    return value

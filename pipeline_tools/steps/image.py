@@ -1,0 +1,133 @@
+"""`image`: build the container image and push it; what counts from then on is its digest."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline_tools.errors import ConfigError
+from pipeline_tools.step import ARTIFACTORY, Context, Json, Step, StepInputs
+from pipeline_tools.systems import docker, pip
+from pipeline_tools.systems.artifactory import from_config
+
+WHEELS = "wheels"
+
+
+class Inputs(StepInputs):
+    """How the image is built."""
+
+    context: str = Field(".", description="Folder that is sent to the build.")
+    dockerfile: str = Field("Dockerfile", description="Dockerfile, relative to the context.")
+    build_args: dict[str, str] = Field({}, description="Build arguments. Never a secret: they stay in the image.")
+    wheels: str | None = Field(
+        None,
+        description="Requirements file whose wheels are brought into the context's folder `wheels/` before the build, "
+        "so that it needs neither network nor credentials.",
+    )
+    python: str = Field("3.11", description="Python of the image, for which wheels are chosen.")
+    installer: str = Field("pip==26.2", description="Installer whose wheel is brought along.")
+
+
+def _context(ctx: Context[Inputs]) -> Path:
+    folder = (ctx.project / ctx.inputs.context).resolve()
+    if not (folder / ctx.inputs.dockerfile).is_file():
+        raise ConfigError(
+            f"There is no {ctx.inputs.dockerfile} in {folder}.",
+            hint="Set image.context and image.dockerfile.",
+        )
+    return folder
+
+
+def _reads(ctx: Context[Inputs]) -> Iterable[str]:
+    folder = _context(ctx)
+    for file in docker.context_files(folder, ctx.inputs.dockerfile):
+        yield str(Path(ctx.inputs.context) / file)
+    if ctx.inputs.wheels:
+        yield ctx.inputs.wheels
+
+
+def _bring_wheels(ctx: Context[Inputs], into: Path) -> None:
+    assert ctx.inputs.wheels is not None
+    requirements = ctx.project / ctx.inputs.wheels
+    if not requirements.is_file():
+        raise ConfigError(f"image.wheels names {requirements}, which does not exist.")
+    ctx.log(f"bringing the wheels of {ctx.inputs.wheels}")
+    pip.download_wheels(
+        sys.executable,
+        requirements,
+        into,
+        ctx.config.artifactory,
+        python_version=ctx.inputs.python,
+        platform=docker.platforms(),
+        extra=[ctx.inputs.installer],
+        log=ctx.log,
+    )
+
+
+def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
+    prefix = ctx.config.artifactory.docker
+    if prefix is None:
+        raise ConfigError(
+            "artifactory.docker is not set: there is nowhere to push the image to.",
+            hint="Set it in the platform file, such as artifactory.example.com/docker-local.",
+        )
+    folder = _context(ctx)
+    engine = docker.Engine(ctx.config.docker, ctx.config.artifactory)
+    repository = f"{prefix}/{ctx.config.name}"
+    scratch = Path(tempfile.mkdtemp(prefix="pipeline-tools-"))
+    try:
+        files = [(file.as_posix(), folder / file) for file in docker.context_files(folder, ctx.inputs.dockerfile)]
+        files = [(name, path) for name, path in files if not name.startswith(f"{WHEELS}/")]
+        if ctx.inputs.wheels:
+            _bring_wheels(ctx, scratch)
+            files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in scratch.iterdir()]
+        image = engine.build(
+            docker.pack(files),
+            dockerfile=ctx.inputs.dockerfile,
+            tag=f"{repository}:{ctx.version}",
+            arguments={"VERSION": ctx.version, "REVISION": ctx.commit, **ctx.inputs.build_args},
+            labels={
+                "org.opencontainers.image.title": ctx.config.name,
+                "org.opencontainers.image.version": ctx.version,
+                "org.opencontainers.image.revision": ctx.commit,
+            },
+            log=ctx.log,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    digest = engine.push(repository, ctx.version, log=ctx.log)
+    return {
+        "repository": repository,
+        "tag": ctx.version,
+        "digest": digest,
+        "size_bytes": engine.size(image),
+    }
+
+
+def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
+    return from_config(ctx.config.artifactory).manifest_digest(outputs["repository"], outputs["digest"]) is not None
+
+
+STEP = Step(
+    name="image",
+    summary="build the container image and push it to Artifactory",
+    stage="Build",
+    inputs=Inputs,
+    outputs={
+        "repository": "registry and name",
+        "tag": "version and commit",
+        "digest": "digest of the manifest: what is deployed",
+        "size_bytes": "size, unpacked",
+    },
+    credentials=(ARTIFACTORY,),
+    reads=_reads,
+    systems=("artifactory",),
+    needs=("test",),
+    run=_run,
+    still_there=_still_there,
+)

@@ -1,0 +1,138 @@
+"""`test`: the project's own tests with pytest, in an environment made from its requirements."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline_tools.errors import ConfigError, QualityError
+from pipeline_tools.process import run
+from pipeline_tools.step import ARTIFACTORY, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.systems import pip
+
+# pytest's exit codes: some tests failed; nothing was collected
+TESTS_FAILED, NO_TESTS = 1, 5
+
+
+class Inputs(StepInputs):
+    """How the tests are run."""
+
+    paths: list[str] = Field(["tests"], description="Files and folders of the tests.")
+    package: list[str] = Field([], description="What coverage is measured of; empty: no coverage.")
+    requirements: list[str] = Field([], description="Requirement files to install for the tests; empty: run as is.")
+    timeout: Duration = Field(duration("30m"), description="How long the tests may take.")
+    options: list[str] = Field([], description="More options for pytest.")
+
+
+def _environment(ctx: Context[Inputs]) -> Path:
+    """The Python of an environment with the requirements; kept, and found again, by their content."""
+    if not ctx.inputs.requirements:
+        return Path(sys.executable)
+    files = [ctx.project / name for name in ctx.inputs.requirements]
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"test.requirements names {file}, which does not exist.")
+    key = hashlib.sha256(sys.version.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    cache = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser()
+    home = cache / "environments" / key
+    python = home / "bin" / "python"
+    if (home / ".complete").exists():
+        return python
+    ctx.log(f"making the tests' environment from {', '.join(ctx.inputs.requirements)} (kept for the next run)")
+    shutil.rmtree(home, ignore_errors=True)
+    run([sys.executable, "-m", "venv", home], timeout=120)
+    pip.install(python, files, ctx.config.artifactory, log=ctx.log)
+    (home / ".complete").touch()
+    return python
+
+
+def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
+    python = _environment(ctx)
+    junit, coverage = ctx.out / "junit.xml", ctx.out / "coverage.xml"
+    argv: list[str | Path] = [
+        python,
+        "-m",
+        "pytest",
+        *ctx.inputs.paths,
+        f"--junitxml={junit}",
+        "-o",
+        "junit_family=xunit1",
+    ]
+    measured = [f"--cov={name}" for name in ctx.inputs.package]
+    if measured:
+        argv += [*measured, "--cov-branch", f"--cov-report=xml:{coverage}", "--cov-report=term"]
+    with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
+        env = {"COVERAGE_FILE": str(Path(scratch) / "coverage"), "PYTHONDONTWRITEBYTECODE": "1"}
+        argv += ["-p", "no:cacheprovider", *ctx.inputs.options]
+        result = run(argv, cwd=ctx.project, timeout=ctx.inputs.timeout, env=env, log=ctx.log, ok=range(0, 6))
+    if result.exit_code == NO_TESTS:
+        raise QualityError("pytest found no tests.", hint="Name the tests' folder in test.paths.")
+    if result.exit_code not in (0, TESTS_FAILED) or not junit.is_file():
+        raise ConfigError(
+            f"pytest could not run (exit code {result.exit_code}).",
+            hint="Its output above says why: an unknown option, or a module that is missing from test.requirements.",
+            details="\n".join((result.stdout + result.stderr).splitlines()[-15:]),
+        )
+    counts = _counts(junit)
+    if result.exit_code == TESTS_FAILED:
+        failed = "\n".join(line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
+        raise QualityError(
+            f"{counts['failed']} of {counts['tests']} tests failed.",
+            hint="The output of the step has each failure in full.",
+            details=failed,
+        )
+    percent = _line_rate(coverage) if measured else None
+    return {
+        **counts,
+        "coverage_percent": percent,
+        "junit": ctx.relative(junit),
+        "coverage": ctx.relative(coverage) if measured else None,
+    }
+
+
+def _counts(junit: Path) -> dict[str, int]:
+    suites = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 — written by pytest a moment ago
+    total = {"tests": 0, "failed": 0, "skipped": 0}
+    for suite in suites:
+        total["tests"] += int(suite.get("tests", 0))
+        total["failed"] += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        total["skipped"] += int(suite.get("skipped", 0))
+    return total
+
+
+def _line_rate(coverage: Path) -> float:
+    return round(100 * float(ET.parse(coverage).getroot().get("line-rate", 0)), 1)  # noqa: S314
+
+
+def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
+    files = (outputs.get("junit"), outputs.get("coverage"))
+    return all((ctx.project / file).is_file() for file in files if file)
+
+
+STEP = Step(
+    name="test",
+    summary="run the project's tests and measure their coverage",
+    stage="Test",
+    inputs=Inputs,
+    outputs={
+        "tests": "number of tests",
+        "failed": "number of failures and errors",
+        "skipped": "number of skipped tests",
+        "coverage_percent": "covered lines, in percent",
+        "junit": "JUnit XML, relative to the project",
+        "coverage": "Cobertura XML, relative to the project",
+    },
+    credentials=(ARTIFACTORY,),
+    systems=("artifactory",),
+    reports={"junit": "junit.xml", "coverage": "coverage.xml"},
+    run=_run,
+    still_there=_still_there,
+)

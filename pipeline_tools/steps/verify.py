@@ -1,0 +1,110 @@
+"""`verify`: proof from outside that what was deployed is what was built, and that it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import requests
+from pydantic import Field
+
+from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, QualityError
+from pipeline_tools.step import KUBECONFIG, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.steps.deploy import target
+from pipeline_tools.systems.kubernetes import Kubernetes
+
+# One answer of the service, seconds.
+CALL_TIMEOUT = 5.0
+
+
+class Inputs(StepInputs):
+    """What the running release must show."""
+
+    url: str | None = Field(None, description="Address of the service from outside; each environment has its own.")
+    status_path: str = Field("/api/v1/status", description="Path that answers OK when the service serves.")
+    model_path: str = Field("/api/v1/modelo?texto={text}", description="Path that classifies {text}.")
+    golden: dict[str, str] = Field({}, description="Texts and the label that each must get.")
+    timeout: Duration = Field(duration("1m"), description="How long to wait for the release to be as wanted.")
+
+
+def _check_pods(ctx: Context[Inputs], namespace: str, release: str) -> tuple[str, int]:
+    """Problem (empty: none) and number of ready pods."""
+    kubernetes = Kubernetes.from_config(ctx.config.kubernetes)
+    selector = f"app.kubernetes.io/instance={release}"
+    wanted = kubernetes.wanted_replicas(namespace, selector)
+    pods = [pod for pod in kubernetes.pods(namespace, selector) if not pod.terminating]
+    digest = ctx.outputs[f"deploy-{ctx.environment}"]["digest"]
+    others = [pod.name for pod in pods if digest not in pod.image_ids]
+    ready = [pod for pod in pods if pod.ready]
+    if wanted == 0 or not pods:
+        return f"{release} has no pods in {namespace}", 0
+    if others:
+        return f"pods that do not run the built digest {digest}: {', '.join(others)}", len(ready)
+    if len(ready) != wanted or len(pods) != wanted:
+        return f"{len(ready)} of {wanted} wanted pods are ready, {len(pods)} exist", len(ready)
+    return "", len(ready)
+
+
+def _get(url: str) -> requests.Response:
+    try:
+        return requests.get(url, timeout=CALL_TIMEOUT)
+    except requests.RequestException as error:
+        raise InfrastructureError(
+            f"{url} does not answer.",
+            hint="Is verify.url of this environment the address at which the service is reached from here?",
+            details=str(error),
+        ) from error
+
+
+def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
+    if ctx.inputs.url is None:
+        raise ConfigError(
+            f"verify.url of {ctx.environment} is not set.",
+            hint="Set environments.NAME.verify.url to the address of the service, its Ingress for instance.",
+        )
+    namespace, release = target(ctx)
+    base = ctx.inputs.url.rstrip("/")
+    end = time.monotonic() + ctx.inputs.timeout
+    while True:
+        problem, ready = _check_pods(ctx, namespace, release)
+        if not problem or time.monotonic() > end:
+            break
+        time.sleep(1)
+    if problem:
+        raise DeployError(f"{namespace} is not as deployed: {problem}.", hint="Deploy again with --force.")
+    ctx.log(f"{ready} pods are ready, all with {ctx.outputs[f'deploy-{ctx.environment}']['digest']}")
+    status = _get(base + ctx.inputs.status_path)
+    if status.status_code != requests.codes.ok or status.text.strip() != "OK":
+        raise DeployError(f"{status.url} answered {status.status_code} {status.text.strip()[:100]!r} instead of OK.")
+    ctx.log(f"{status.url} says OK")
+    wrong = []
+    for text, label in ctx.inputs.golden.items():
+        url = base + ctx.inputs.model_path.replace("{text}", quote(text))
+        answer = _get(url)
+        ctx.log(f"{text} → {answer.text.strip()[:100]}")
+        if answer.status_code != requests.codes.ok or answer.text.strip() != label:
+            wrong.append(f"{text!r} gave {answer.status_code} {answer.text.strip()[:100]!r}, not {label!r} ({url})")
+    if wrong:
+        raise QualityError(f"{len(wrong)} golden predictions are wrong in {namespace}.", details="\n".join(wrong))
+    return {"url": base, "ready": ready, "golden": len(ctx.inputs.golden)}
+
+
+STEP = Step(
+    name="verify",
+    summary="prove from outside that the release runs the built digest and answers rightly",
+    stage="Deploy",
+    inputs=Inputs,
+    outputs={
+        "url": "where the service answers",
+        "ready": "number of ready pods",
+        "golden": "number of predictions that were as wanted",
+    },
+    credentials=(KUBECONFIG,),
+    reads=lambda _: (),
+    systems=("kubernetes", "deploy"),
+    needs=("test", "scan", "image", "chart"),
+    per_environment=True,
+    always=True,
+    run=_run,
+)

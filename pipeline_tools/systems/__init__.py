@@ -1,0 +1,1 @@
+"""One module for each outside system; a step reaches the outside through these only."""

@@ -1,0 +1,164 @@
+"""The Docker engine: build from a context that we pack ourselves, push, and ask a registry's digest."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+from docker.utils.build import exclude_paths
+
+from pipeline_tools import secrets
+from pipeline_tools.config import schema
+from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
+from pipeline_tools.masking import mask
+
+# The engine answers at once; a build step or a layer on its way may be silent for long.
+TIMEOUT = 600
+
+
+def context_files(folder: Path, dockerfile: str) -> list[Path]:
+    """The files that belong to the build, relative to ``folder``: all but those that .dockerignore leaves out."""
+    ignore = folder / ".dockerignore"
+    patterns = [".pipeline", ".git"]
+    if ignore.is_file():
+        lines = (line.strip() for line in ignore.read_text(encoding="utf-8").splitlines())
+        patterns += [line for line in lines if line and not line.startswith("#")]
+    names = exclude_paths(str(folder), patterns, dockerfile=dockerfile)
+    return sorted(Path(name) for name in names if (folder / name).is_file())
+
+
+def pack(files: Iterable[tuple[str, Path]]) -> io.BytesIO:
+    """A tar of the files (name inside, path) whose bytes depend on names, modes and contents only."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, path in sorted(files):
+            info = archive.gettarinfo(path, arcname=name)
+            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+            info.mode = 0o755 if info.mode & 0o100 else 0o644
+            with path.open("rb") as file:
+                archive.addfile(info, file)
+    packed.seek(0)
+    return packed
+
+
+class Engine:
+    """A Docker engine, and the user that it pushes and pulls as.
+
+    Raises:
+        InfrastructureError: the engine does not answer.
+        CredentialError: the registry refused the user.
+    """
+
+    def __init__(self, settings: schema.Docker, artifactory: schema.Artifactory) -> None:
+        try:
+            if settings.host:
+                self._client = docker.DockerClient(base_url=settings.host, timeout=TIMEOUT)
+            else:
+                self._client = docker.from_env(timeout=TIMEOUT)
+            self._client.ping()
+        except DockerException as error:
+            raise InfrastructureError(
+                f"The Docker engine at {settings.host or 'the default address'} does not answer.",
+                hint="Start it, or set docker.host to the address of one that runs.",
+                details=mask(str(error)),
+            ) from error
+        self._artifactory = artifactory
+
+    def version(self) -> str:
+        """The engine's version."""
+        return str(self._client.version()["Version"])
+
+    def _auth(self) -> dict[str, str]:
+        username, password = self._artifactory.username, self._artifactory.password
+        return {"username": secrets.resolve(username), "password": secrets.resolve(password)}
+
+    def build(
+        self,
+        context: io.BytesIO,
+        *,
+        dockerfile: str,
+        tag: str,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        log: Callable[[str], None],
+    ) -> str:
+        """Build an image; returns its id (``sha256:…``).
+
+        Raises:
+            ConfigError: an instruction of the Dockerfile failed; with the output's tail.
+        """
+        tail: list[str] = []
+        image = ""
+        try:
+            # the base image may come from our registry; docker-py keeps the login in memory only
+            registry = (self._artifactory.docker or "").partition("/")[0]
+            self._client.login(**self._auth(), registry=registry, reauth=True)
+            stream = self._client.api.build(
+                fileobj=context,
+                custom_context=True,
+                dockerfile=dockerfile,
+                tag=tag,
+                buildargs=dict(arguments),
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for part in stream:
+                if "error" in part:
+                    raise ConfigError(
+                        f"The image could not be built: {part['error'].strip()}",
+                        hint="The failing instruction is the last one in the output.",
+                        details=mask("\n".join(tail[-20:])),
+                    )
+                for line in str(part.get("stream", "")).splitlines():
+                    if line.strip():
+                        tail.append(line)
+                        log(line.rstrip())
+                image = part.get("aux", {}).get("ID", image)
+        except (APIError, BuildError) as error:
+            raise self._failure("build the image", error) from error
+        return image
+
+    def push(self, repository: str, tag: str, *, log: Callable[[str], None]) -> str:
+        """Push ``repository:tag``; returns the digest (``sha256:…``) under which the registry holds it."""
+        digest = ""
+        try:
+            for part in self._client.api.push(repository, tag, auth_config=self._auth(), stream=True, decode=True):
+                if "error" in part:
+                    raise self._failure(f"push {repository}:{tag}", part["error"])
+                if part.get("status") in ("Pushed", "Layer already exists", "Mounted from"):
+                    log(f"{part['status'].lower()} {part.get('id', '')}")
+                digest = part.get("aux", {}).get("Digest", digest)
+        except APIError as error:
+            raise self._failure(f"push {repository}:{tag}", error) from error
+        if not digest:
+            raise InfrastructureError(f"The registry gave no digest for {repository}:{tag}.")
+        return digest
+
+    def size(self, image: str) -> int:
+        """The image's size in bytes, unpacked."""
+        try:
+            return int(self._client.images.get(image).attrs["Size"])
+        except (ImageNotFound, APIError) as error:
+            raise self._failure(f"inspect {image}", error) from error
+
+    def _failure(self, what: str, error: Any) -> CredentialError | InfrastructureError:
+        text = mask(str(error))
+        if any(word in text.lower() for word in ("unauthorized", "denied", "no basic auth", "authentication required")):
+            return CredentialError(
+                f"The registry refused to {what}.",
+                hint="Check artifactory.username and artifactory.password, and that the user may deploy there.",
+                details=text,
+            )
+        return InfrastructureError(f"Docker could not {what}.", details=text)
+
+
+def platforms() -> Sequence[str]:
+    """The wheel platforms that run on Debian 12 and newer, best first."""
+    return [*(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 31, 28, 17)), "manylinux2014_x86_64"]

@@ -1,0 +1,167 @@
+"""helm: lint, package, push, install; its registry login lives in a folder of its own and goes with it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_tools import secrets
+from pipeline_tools.config.schema import Artifactory, Kubernetes
+from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
+from pipeline_tools.process import ProcessFailed, Result, run
+from pipeline_tools.step import Json
+
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release as `helm` knows it; ``status`` is deployed, failed, pending-upgrade …"""
+
+    name: str
+    namespace: str
+    revision: int
+    status: str
+    chart: str
+
+
+def lint(chart: Path, values: Sequence[Path], *, log: Callable[[str], None], settings: Sequence[str] = ()) -> None:
+    """Lint a chart with values.
+
+    Raises:
+        ConfigError: helm found an error; its output is in the step's log.
+    """
+    try:
+        run(["helm", "lint", "--quiet", chart, *_values(values), *settings], timeout=TIMEOUT, log=log)
+    except ProcessFailed as error:
+        said = (error.result.stdout + error.result.stderr).strip()
+        raise ConfigError(f"helm lint refuses {chart.name}.", details=said) from error
+
+
+def package(chart: Path, *, version: str, into: Path, log: Callable[[str], None]) -> Path:
+    """Package a chart; returns the archive."""
+    argv = ["helm", "package", chart, "--version", version, "--destination", into]
+    try:
+        run(argv, timeout=TIMEOUT, log=log)
+    except ProcessFailed as error:
+        raise ConfigError(f"helm could not package {chart}.", details=error.details) from error
+    return next(into.glob("*.tgz"))
+
+
+def push(archive: Path, artifactory: Artifactory, *, log: Callable[[str], None]) -> str:
+    """Push a packaged chart; returns the digest of its manifest."""
+    assert artifactory.helm is not None
+    plain = ["--plain-http"] if artifactory.insecure else []
+    with _login(artifactory) as config:
+        result = _oci(["helm", "push", archive, artifactory.helm, *config, *plain], log)
+    for line in (result.stdout + result.stderr).splitlines():
+        if line.startswith("Digest:"):
+            return line.removeprefix("Digest:").strip()
+    raise InfrastructureError(f"helm push gave no digest for {archive.name}.", details=result.stderr)
+
+
+def pull(name: str, version: str, artifactory: Artifactory, into: Path, *, log: Callable[[str], None]) -> Path:
+    """Pull a chart of that version; returns the archive."""
+    plain = ["--plain-http"] if artifactory.insecure else []
+    with _login(artifactory) as config:
+        source = [f"{artifactory.helm}/{name}", "--version", version, "--destination", str(into)]
+        _oci(["helm", "pull", *source, *config, *plain], log)
+    return next(into.glob("*.tgz"))
+
+
+def upgrade(
+    cluster: Kubernetes,
+    *,
+    release: str,
+    chart: Path,
+    namespace: str,
+    values: Sequence[Path],
+    settings: Sequence[str],
+    timeout: float,
+    log: Callable[[str], None],
+) -> None:
+    """Install or upgrade a release and wait until it is ready.
+
+    Raises:
+        ProcessFailed: helm's own failure; the caller knows what to look at.
+    """
+    argv: list[str | Path] = ["helm", "upgrade", "--install", release, chart, "--namespace", namespace]
+    argv += [*_values(values), *settings, *_cluster(cluster), "--wait", "--timeout", f"{timeout:.0f}s"]
+    argv += ["--history-max", "10"]
+    run(argv, timeout=timeout + TIMEOUT, log=log)
+
+
+def rollback(cluster: Kubernetes, release: str, namespace: str, revision: int, *, log: Callable[[str], None]) -> None:
+    """Put a release back to a revision, without waiting for its pods."""
+    argv = ["helm", "rollback", release, str(revision), "--namespace", namespace, *_cluster(cluster)]
+    run(argv, timeout=TIMEOUT, log=log)
+
+
+def uninstall(cluster: Kubernetes, release: str, namespace: str, *, log: Callable[[str], None]) -> None:
+    """Remove a release and what it made; one that is not there is fine."""
+    argv = ["helm", "uninstall", release, "--namespace", namespace, "--ignore-not-found", *_cluster(cluster)]
+    run(argv, timeout=TIMEOUT, log=log)
+
+
+def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
+    """The revisions of a release, oldest first; empty when there is no such release.
+
+    Raises:
+        InfrastructureError: the cluster does not answer.
+    """
+    argv = ["helm", "history", release, "--namespace", namespace, "--output", "json", *_cluster(cluster)]
+    result = run(argv, timeout=TIMEOUT, ok=(0, 1))
+    if result.exit_code:
+        if "not found" in result.stderr:
+            return []
+        raise InfrastructureError("helm cannot ask the cluster for the release.", details=result.stderr.strip())
+    found: list[Json] = json.loads(result.stdout)
+    return [
+        Release(
+            name=release,
+            namespace=namespace,
+            revision=int(entry["revision"]),
+            status=str(entry["status"]),
+            chart=str(entry["chart"]),
+        )
+        for entry in found
+    ]
+
+
+def version() -> str:
+    """Helm's version."""
+    return run(["helm", "version", "--template", "{{.Version}}"], timeout=TIMEOUT).stdout.strip()
+
+
+def _values(files: Sequence[Path]) -> list[str]:
+    return [str(word) for file in files for word in ("--values", file)]
+
+
+def _cluster(cluster: Kubernetes) -> list[str]:
+    words = ["--kubeconfig", str(Path(cluster.kubeconfig).expanduser())] if cluster.kubeconfig else []
+    return words + (["--kube-context", cluster.context] if cluster.context else [])
+
+
+@contextmanager
+def _login(artifactory: Artifactory) -> Iterator[list[str]]:
+    host = (artifactory.helm or "").removeprefix("oci://").partition("/")[0]
+    with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as folder:
+        config = ["--registry-config", str(Path(folder) / "registry.json")]
+        argv = ["helm", "registry", "login", host, "--username", secrets.resolve(artifactory.username)]
+        argv += ["--password-stdin", *config, *(["--plain-http"] if artifactory.insecure else [])]
+        _oci(argv, None, stdin=secrets.resolve(artifactory.password).encode())
+        yield config
+
+
+def _oci(argv: Sequence[str | Path], log: Callable[[str], None] | None, stdin: bytes | None = None) -> Result:
+    try:
+        return run(argv, timeout=TIMEOUT, log=log, stdin=stdin)
+    except ProcessFailed as error:
+        text = error.result.stderr.lower()
+        if any(word in text for word in ("401", "403", "unauthorized", "denied", "forbidden")):
+            raise CredentialError("The chart repository refused the user.", details=error.details) from error
+        raise InfrastructureError("helm could not reach the chart repository.", details=error.details) from error

@@ -1,0 +1,89 @@
+"""pip with the repository manager as an index; the password travels in a netrc file, never on a command line."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline_tools import secrets
+from pipeline_tools.config.schema import Artifactory
+from pipeline_tools.errors import CredentialError, InfrastructureError
+from pipeline_tools.process import ProcessFailed, run
+
+TIMEOUT = 900.0
+
+
+@contextmanager
+def _index(artifactory: Artifactory) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Options and variables that add Artifactory's repository to pip's indexes."""
+    if artifactory.url is None:
+        yield [], {}
+        return
+    host = urlsplit(artifactory.url).hostname or ""
+    with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as folder:
+        netrc = Path(folder) / "netrc"
+        netrc.touch(mode=0o600)
+        username, password = secrets.resolve(artifactory.username), secrets.resolve(artifactory.password)
+        netrc.write_text(f"machine {host} login {username} password {password}\n", encoding="utf-8")
+        index = f"{artifactory.url}/api/pypi/{artifactory.pypi}/simple"
+        options = ["--extra-index-url", index]
+        if artifactory.insecure:
+            options += ["--trusted-host", host]
+        yield options, {"NETRC": str(netrc), "PIP_NO_INPUT": "1"}
+
+
+def _pip(python: Path | str, words: Sequence[str | Path], artifactory: Artifactory, log: Callable[[str], None]) -> None:
+    with _index(artifactory) as (options, env):
+        env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+        try:
+            run([python, "-m", "pip", *words, "--quiet", *options], timeout=TIMEOUT, env=env, log=log)
+        except ProcessFailed as error:
+            text = error.result.stderr
+            if "401" in text or "403" in text:
+                raise CredentialError(
+                    f"{artifactory.url} refused the user of artifactory.username.", details=error.details
+                ) from error
+            raise InfrastructureError(
+                "pip could not get the requirements.",
+                hint="Is the repository reachable, and are these versions published in it? "
+                "`pipeline-tools doctor` checks the address and the login.",
+                details=error.details,
+            ) from error
+
+
+def install(
+    python: Path, requirements: Sequence[Path], artifactory: Artifactory, *, log: Callable[[str], None]
+) -> None:
+    """Install requirement files into the environment of ``python``.
+
+    Raises:
+        CredentialError: Artifactory refused the user.
+        InfrastructureError: anything else that pip failed at.
+    """
+    words = [word for file in requirements for word in ("--requirement", file)]
+    _pip(python, ["install", *words], artifactory, log)
+
+
+def download_wheels(
+    python: Path | str,
+    requirements: Path,
+    folder: Path,
+    artifactory: Artifactory,
+    *,
+    python_version: str,
+    platform: Sequence[str],
+    extra: Sequence[str] = (),
+    log: Callable[[str], None],
+) -> None:
+    """Bring the wheels of a requirements file, for another Python than ours, into ``folder``.
+
+    Raises: as `install`.
+    """
+    words: list[str | Path] = ["download", "--requirement", requirements, *extra, "--dest", folder]
+    words += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python_version]
+    for tag in platform:
+        words += ["--platform", tag]
+    _pip(python, words, artifactory, log)
