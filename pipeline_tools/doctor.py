@@ -88,9 +88,9 @@ def _sonarqube(config: Config) -> str:
 
 
 def _kubernetes(config: Config) -> str:
-    from pipeline_tools.systems.kubernetes import Kubernetes
+    from pipeline_tools.systems.release import connect
 
-    return f"cluster {Kubernetes.from_config(config.kubernetes).version()}"
+    return f"cluster {connect(config.kubernetes).check()}"
 
 
 def _jenkins(config: Config) -> str:

@@ -16,6 +16,7 @@ from pipeline_tools.process import ProcessFailed, ProcessTimeout
 from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, Step, StepInputs, duration
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
+from pipeline_tools.systems.release import connect, diagnose
 
 
 class Inputs(StepInputs):
@@ -85,7 +86,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     namespace, release = target(ctx)
     files = _files(ctx)
     artifactory = ctx.config.artifactory
-    kubernetes = Kubernetes.from_config(ctx.config.kubernetes)
+    kubernetes = connect(ctx.config.kubernetes)
     before = _unlock(ctx, release, namespace)
     pull_secret = f"{release}-pull"
     kubernetes.ensure_pull_secret(
@@ -136,7 +137,7 @@ def _explained(
 ) -> PipelineError:
     """Why the release did not come up, from its pods, and what runs now."""
     try:
-        why = kubernetes.diagnose(namespace, f"app.kubernetes.io/instance={release}")
+        why = diagnose(kubernetes, namespace, release)
         now = _put_back(ctx, release, namespace, before)
     except PipelineError as gone:
         return InfrastructureError(

@@ -12,7 +12,7 @@ from pydantic import Field
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, QualityError
 from pipeline_tools.step import KUBECONFIG, Context, Duration, Json, Step, StepInputs, duration
 from pipeline_tools.steps.deploy import target
-from pipeline_tools.systems.kubernetes import Kubernetes
+from pipeline_tools.systems.release import connect, selector, wanted_replicas
 
 # One answer of the service, seconds.
 CALL_TIMEOUT = 5.0
@@ -30,12 +30,11 @@ class Inputs(StepInputs):
 
 def _check_pods(ctx: Context[Inputs], namespace: str, release: str) -> tuple[str, int]:
     """Problem (empty: none) and number of ready pods."""
-    kubernetes = Kubernetes.from_config(ctx.config.kubernetes)
-    selector = f"app.kubernetes.io/instance={release}"
-    wanted = kubernetes.wanted_replicas(namespace, selector)
-    pods = [pod for pod in kubernetes.pods(namespace, selector) if not pod.terminating]
+    kubernetes = connect(ctx.config.kubernetes)
+    wanted = wanted_replicas(kubernetes, namespace, release)
+    pods = [pod for pod in kubernetes.pods(namespace, selector(release)) if not pod.deleting]
     digest = ctx.outputs[f"deploy-{ctx.environment}"]["digest"]
-    others = [pod.name for pod in pods if digest not in pod.image_ids]
+    others = [pod.name for pod in pods if digest not in {container.digest for container in pod.containers}]
     ready = [pod for pod in pods if pod.ready]
     if wanted == 0 or not pods:
         return f"{release} has no pods in {namespace}", 0

@@ -1,0 +1,25 @@
+"""Publish wheels to the Artifactory of a platform file: ``python -m lab.publish PLATFORM WHEEL...``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+from pipeline_tools.systems.artifactory import from_config
+
+from pipeline_tools.config.schema import Artifactory
+
+
+def main(platform: Path, wheels: list[Path]) -> None:
+    """Upload each wheel where PyPI clients look for it; the same bytes again are no change, others are refused."""
+    settings = Artifactory.model_validate(yaml.safe_load(platform.read_text(encoding="utf-8"))["artifactory"])
+    artifactory = from_config(settings)
+    for wheel in wheels:
+        name, version = wheel.name.split("-")[:2]
+        deployed = artifactory.upload(wheel, f"{settings.pypi}/{name.replace('_', '-')}/{version}/{wheel.name}", {})
+        print(f"published {wheel.name} sha256:{deployed.sha256}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

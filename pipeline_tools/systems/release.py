@@ -1,0 +1,74 @@
+"""What a release is in the cluster: its workloads and pods, and why they are not ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline_tools.config import schema
+from pipeline_tools.systems.kubernetes import Kubernetes, Pod
+
+EVENTS, LOG_LINES = 5, 15
+
+
+def connect(settings: schema.Kubernetes) -> Kubernetes:
+    """The cluster that the configuration names."""
+    kubeconfig = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
+    return Kubernetes(kubeconfig=kubeconfig, context=settings.context)
+
+
+def selector(release: str) -> str:
+    """The labels that helm's charts put on everything of a release."""
+    return f"app.kubernetes.io/instance={release}"
+
+
+def wanted_replicas(cluster: Kubernetes, namespace: str, release: str) -> int:
+    """How many pods the release's Deployments want: what an autoscaler last decided, or the chart."""
+    from kubernetes import client
+
+    apps = client.AppsV1Api(cluster.core.api_client)
+    found = cluster.call(
+        f"list deployments in {namespace}",
+        apps.list_namespaced_deployment,
+        namespace,
+        label_selector=selector(release),
+    )
+    return sum(int(item["spec"].get("replicas", 1)) for item in found["items"])
+
+
+def diagnose(cluster: Kubernetes, namespace: str, release: str) -> list[str]:
+    """Why pods of a release are not ready: their state, warnings and last log lines, as lines for a person."""
+    lines: list[str] = []
+    pods = [pod for pod in cluster.pods(namespace, selector(release)) if not pod.ready and not pod.deleting]
+    for pod in pods:
+        lines.append(f"pod {pod.name}: {_state(pod)}")
+        warnings = [event for event in cluster.events(namespace, pod.name) if event.kind == "Warning"]
+        lines += [f"  {event.reason}: {event.message} (×{event.count})" for event in warnings[-EVENTS:]]
+        for container in pod.containers:
+            # a container that crashed and waits to be started again told its reason in its previous life
+            log = cluster.log_tail(
+                namespace, pod.name, container=container.name, lines=LOG_LINES, previous=container.state == "waiting"
+            )
+            lines += [f"  {container.name} | {line}" for line in log.splitlines()]
+    if not pods:
+        # no pod could be made at all: a quota, or the level of pod security, refuses them
+        owners = cluster.call(f"list events in {namespace}", cluster.core.list_namespaced_event, namespace)
+        for item in owners["items"]:
+            if item.get("type") == "Warning" and str(item["involvedObject"].get("name", "")).startswith(release):
+                lines.append(f"{item['involvedObject']['kind']}: {item.get('reason')}: {item.get('message')}")
+    return lines
+
+
+def _state(pod: Pod) -> str:
+    if pod.unschedulable:
+        return f"no node takes it: {pod.unschedulable}"
+    parts = []
+    for container in pod.containers:
+        if container.ready:
+            continue
+        words = [container.name, container.state, container.reason, container.message]
+        if container.restarts:
+            words.append(f"restarted {container.restarts} times")
+        if container.exit_code is not None:
+            words.append(f"last exit code {container.exit_code} {container.last_reason}".strip())
+        parts.append(", ".join(word for word in words if word))
+    return "; ".join(parts) or pod.phase

@@ -1,0 +1,181 @@
+"""The command on a real project with real git and pytest: skipping, failing, interrupting, locking."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOL = [sys.executable, "-m", "pipeline_tools"]
+LIBRARY = "kind: library\nname: sample\nscan: {enabled: false}\ntest: {package: [sample]}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small library with one test, committed."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "sample.py").write_text("def double(x: int) -> int:\n    return 2 * x\n")
+    (tmp_path / "tests/test_sample.py").write_text(
+        "from sample import double\n\n\ndef test_double() -> None:\n    assert double(2) == 4\n"
+    )
+    (tmp_path / "conftest.py").write_text("")
+    (tmp_path / "pipeline.yml").write_text(LIBRARY)
+    git(tmp_path, "init", "--quiet", "--initial-branch=develop")
+    commit(tmp_path)
+    return tmp_path
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "change")
+
+
+def tool(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **variables}
+    return subprocess.run(
+        [*TOOL, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def ledger(folder: Path, name: str) -> Any:
+    return json.loads((folder / ".pipeline/latest" / name).read_text())
+
+
+def test_a_run_passes_and_the_next_one_does_not_repeat_it(project: Path) -> None:
+    first = tool(project, "run")
+    assert first.returncode == 0, first.stderr
+    outputs = ledger(project, "steps/test/outputs.json")
+    assert (outputs["tests"], outputs["failed"], outputs["coverage_percent"]) == (1, 0, 100.0)
+    assert (project / outputs["junit"]).is_file()
+    assert "<strong>test</strong>" in (project / ".pipeline/latest/report.html").read_text()
+
+    second = tool(project, "run")
+    assert second.returncode == 0
+    assert [step["status"] for step in ledger(project, "run.json")["steps"]] == ["unchanged"]
+
+    (project / "sample.py").write_text("def double(x: int) -> int:\n    return x + x\n")
+    assert "what it reads changed" in tool(project, "run", "--log-format", "json").stdout
+    assert ledger(project, "run.json")["version"].endswith("-dirty")
+    assert ledger(project, "run.json")["steps"][0]["status"] == "passed"
+
+
+def test_a_failing_test_is_a_quality_error_that_names_it(project: Path) -> None:
+    (project / "sample.py").write_text("def double(x: int) -> int:\n    return 3\n")
+    result = tool(project, "run")
+    assert result.returncode == 3
+    error = ledger(project, "error.json")
+    assert (error["class"], error["step"], error["exit_code"]) == ("quality", "test", 3)
+    assert "1 of 1 tests failed" in error["message"]
+    assert "test_double" in error["details"]
+    assert tool(project, "run").returncode == 3, "a failure is never skipped"
+
+
+def test_a_broken_configuration_has_no_side_effect(project: Path) -> None:
+    (project / "pipeline.yml").write_text(LIBRARY + "tset: {}\n")
+    result = tool(project, "run")
+    assert result.returncode == 2
+    assert "Did you mean 'test'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (project / ".pipeline").exists()
+
+
+def test_outside_of_git_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yml").write_text(LIBRARY)
+    result = tool(tmp_path, "run")
+    assert result.returncode == 2
+    assert "git init" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_the_children_and_the_ledger_tells_it(project: Path, number: signal.Signals) -> None:
+    pid_file = project / "child.pid"
+    (project / "tests/test_sample.py").write_text(
+        "import os, pathlib, subprocess, time\n\n\ndef test_long() -> None:\n"
+        "    child = subprocess.Popen(['sleep', '300'])\n"
+        f"    pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
+        "    time.sleep(300)\n"
+    )
+    with subprocess.Popen([*TOOL, "run"], cwd=project, stderr=subprocess.DEVNULL) as process:
+        wait_for(pid_file.exists)
+        process.send_signal(number)
+        assert process.wait(30) == 130
+    assert ledger(project, "run.json")["steps"][0]["status"] == "interrupted"
+    assert ledger(project, "error.json")["class"] == "interrupted"
+    child = int(pid_file.read_text())
+    wait_for(lambda: not alive(child))
+
+
+def test_two_runs_at_once_are_refused(project: Path) -> None:
+    started = project / "started"
+    (project / "tests/test_sample.py").write_text(
+        f"import pathlib, time\n\n\ndef test_long() -> None:\n    pathlib.Path({str(started)!r}).touch()\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([*TOOL, "run"], cwd=project, stderr=subprocess.DEVNULL) as process:
+        wait_for(started.exists)
+        second = tool(project, "run")
+        process.send_signal(signal.SIGINT)
+    assert second.returncode == 2
+    assert "Another run is at work" in second.stderr
+
+
+def test_a_step_whose_needs_have_not_passed_says_which(project: Path) -> None:
+    (project / "pipeline.yml").write_text("kind: service\nname: sample\nscan: {enabled: false}\n")
+    result = tool(project, "step", "image")
+    assert result.returncode == 2
+    assert "needs test, which has not passed yet" in result.stderr
+
+
+def test_a_missing_credential_is_told_before_anything_is_sent(project: Path) -> None:
+    (project / "requirements.txt").write_text("")
+    (project / "pipeline.yml").write_text(
+        LIBRARY.replace("[sample]", "[sample], requirements: [requirements.txt]")
+        + "artifactory: {url: 'http://127.0.0.1:9/artifactory', password: 'env:NOWHERE'}\n"
+    )
+    cache = str(project / "cache")
+    result = tool(project, "run", ARTIFACTORY_USER="someone", PIPELINE_TOOLS_CACHE=cache)
+    assert result.returncode == 5
+    assert "The environment variable NOWHERE is not set" in result.stderr
+
+
+def test_a_secret_that_a_test_prints_is_in_no_file_of_the_run(project: Path) -> None:
+    secret = "canary-8c1f0f7a2b"
+    (project / "requirements.txt").write_text("")
+    (project / "tests/test_sample.py").write_text(
+        "import os\n\n\ndef test_leak() -> None:\n    raise AssertionError(os.environ['CANARY'])\n"
+    )
+    (project / "pipeline.yml").write_text(
+        "kind: library\nname: sample\nscan: {enabled: false}\ntest: {requirements: [requirements.txt]}\n"
+        "artifactory: {username: 'env:CANARY', password: 'env:CANARY', url: 'http://127.0.0.1:9/artifactory'}\n"
+    )
+    result = tool(project, "run", CANARY=secret, PIPELINE_TOOLS_CACHE=str(project / "cache"))
+    assert result.returncode in (2, 3, 4), "it fails in one way or the other"
+    assert secret not in result.stdout + result.stderr
+    for file in (project / ".pipeline").rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes(), file
+
+
+def wait_for(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_tools import plan
+from pipeline_tools.config.layers import load
+from pipeline_tools.errors import ConfigError
+
+
+def make(folder: Path, text: str) -> plan.Plan:
+    (folder / "pipeline.yml").write_text(text, encoding="utf-8")
+    return plan.make(load(folder).config)
+
+
+def test_the_plan_of_a_service(tmp_path: Path) -> None:
+    made = make(tmp_path, "name: x\n").as_json()
+    shape = [
+        (
+            stage["name"],
+            stage["approval"],
+            stage["lock"],
+            [[step["id"] for step in branch] for branch in stage["branches"]],
+        )
+        for stage in made["stages"]
+    ]
+    assert shape == [
+        ("Test", False, None, [["test"]]),
+        ("Build", False, None, [["scan"], ["image"], ["chart"]]),
+        ("TEST", False, "x-test", [["deploy-test", "verify-test"]]),
+        ("PROD", True, "x-prod", [["deploy-prod", "verify-prod"]]),
+    ]
+
+
+def test_a_step_that_is_off_is_not_in_the_plan(tmp_path: Path) -> None:
+    made = make(tmp_path, "name: x\nkind: library\nscan: {enabled: false}\n")
+    assert [step.id for step in made.steps()] == ["test"]
+
+
+def test_selecting(tmp_path: Path) -> None:
+    made = make(tmp_path, "name: x\n")
+
+    def ids(**request: object) -> list[str]:
+        return [step.id for step in plan.select(made, **request)]  # type: ignore[arg-type]
+
+    assert len(ids()) == 8
+    assert ids(until="image") == ["test", "scan", "image"]
+    assert ids(environment="test") == ["test", "scan", "image", "chart", "deploy-test", "verify-test"]
+    assert ids(steps=["deploy"], environment="prod") == ["deploy-prod"]
+    assert ids(steps=["verify-test", "test"]) == ["test", "verify-test"]
+    with pytest.raises(ConfigError, match="Did you mean 'image'"):
+        ids(steps=["imge"])
+    with pytest.raises(ConfigError, match="no step 'deploy-prod'"):
+        ids(steps=["deploy-prod"], environment="test")
