@@ -1,0 +1,427 @@
+"""A command in a pod of its own: files go in, the log comes out, and nothing is left in the cluster.
+
+The pod has two containers of one image. The first has no secret: it waits for a tar on the standard input of an exec.
+The second then runs the command; its secrets come from a Secret that belongs to the pod, and goes when the pod is
+deleted, by whomever. Both are deleted at the end, whatever the end is. What a killed process leaves is ended by the
+pod's deadline and swept by the next session in the namespace.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import signal
+import tarfile
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline_tools.errors import (
+    ConfigError,
+    CredentialError,
+    InfrastructureError,
+    PipelineError,
+)
+from pipeline_tools.masking import mask
+from pipeline_tools.systems.kubernetes import (
+    MANAGED_BY,
+    Kubernetes,
+    NotFound,
+    Pod,
+    docker_config,
+    secret_body,
+)
+from pipeline_tools.systems.pod_trouble import Trouble, diagnose, error_of
+
+WORK = "/work"
+# Where the files that are sent arrive; also the command's working directory.
+SOURCE = f"{WORK}/src"
+SESSION_LABEL = "pipeline-tools/session"
+EXPIRES = "pipeline-tools/expires"
+# How long after its deadline a session is taken for abandoned, in seconds: clocks differ.
+MARGIN = 300.0
+CLEANUP_TIMEOUT = (3.0, 10.0)
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullCredentials:
+    """Who may pull the image; ``registry`` is HOST or HOST:PORT."""
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to run.
+
+    Attributes:
+        name: start of the pod's name.
+        command: replaces the image's entrypoint and command.
+        env: variables that anyone may read; ``secrets``: those that go through the Secret.
+        cpu: requested, as Kubernetes writes it (``100m``).
+        memory_request, memory: requested, and the limit, in bytes.
+        timeout: seconds that the pod may live; ``start_timeout``: seconds until it must have started.
+        pull_secret: name of a Secret that is there already; ``pull``: credentials to make one of.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cpu: str = "100m"
+    memory_request: int = 512 * 2**20
+    memory: int = 2 * 2**30
+    timeout: float = 900.0
+    start_timeout: float = 300.0
+    pull_secret: str | None = None
+    pull: PullCredentials | None = None
+
+
+@contextmanager
+def pod_session(kubernetes: Kubernetes, namespace: str, task: Task, log: Callable[[str], None]) -> Iterator[PodSession]:
+    """A pod for one task; it and its Secrets are gone when the block is left, however it is left.
+
+    ``log`` gets the task's output line by line, masked, and what happens to the pod.
+
+    Raises:
+        ConfigError, CredentialError, InfrastructureError: the pod could not be made, with the reason.
+    """
+    session = PodSession(kubernetes, namespace, task, log)
+    try:
+        session.create()
+        yield session
+    finally:
+        with _undisturbed():
+            session.remove()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM: a second one, while the pod is being deleted, would leave it behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class PodSession:
+    """A running pod; made by `pod_session`. First `send`, then `run`."""
+
+    def __init__(self, kubernetes: Kubernetes, namespace: str, task: Task, log: Callable[[str], None]) -> None:
+        self.kubernetes = kubernetes
+        self.namespace = namespace
+        self.task = task
+        self.log = log
+        self.name = f"{task.name}-{uuid.uuid4().hex[:8]}"
+        self._attempted = False
+
+    def create(self) -> None:
+        """Sweep what others left, then make the Secrets and the pod."""
+        self._sweep()
+        self._attempted = True
+        core = self.kubernetes.core
+        if self.task.pull:
+            pull = self.task.pull
+            data = {".dockerconfigjson": docker_config(pull.registry, pull.username, pull.password)}
+            body = secret_body(f"{self.name}-pull", "kubernetes.io/dockerconfigjson", data, **self._metadata())
+            self.kubernetes.create_secret(self.namespace, body)
+        made = self.kubernetes.call(
+            f"create pod {self.namespace}/{self.name}",
+            core.create_namespaced_pod,
+            self.namespace,
+            manifest(self.name, self.task, self._metadata()),
+        )
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": made["metadata"]["uid"]}
+        if self.task.secrets:
+            body = secret_body(self.name, "Opaque", self.task.secrets, **self._metadata(), ownerReferences=[owner])
+            self.kubernetes.create_secret(self.namespace, {**body, "immutable": True})
+        if self.task.pull:
+            self.kubernetes.call(
+                f"give secret {self.name}-pull to its pod",
+                core.patch_namespaced_secret,
+                f"{self.name}-pull",
+                self.namespace,
+                {"metadata": {"ownerReferences": [owner]}},
+            )
+
+    def send(self, folder: Path, files: Mapping[str, Path | bytes]) -> None:
+        """Move files in, by their path in the pod's ``/work`` (``src/app.py``); relative sources are in ``folder``.
+
+        Raises:
+            InfrastructureError: the pod does not start in time, or the transfer breaks.
+        """
+        from kubernetes.stream import stream
+
+        self._wait(lambda pod: any(each.state == "running" for each in pod.init_containers), "start")
+        # into a folder of its own, because the volume's belongs to root; `touch` then lets the first container end
+        receive = f"mkdir -p {SOURCE} && tar xf - -C {WORK} && touch {WORK}/.ready"
+        what = f"send the files to pod {self.namespace}/{self.name}"
+        with _packed(folder, files) as packed, self.kubernetes.errors(what):
+            channel = stream(
+                self.kubernetes.exec_core.connect_get_namespaced_pod_exec,
+                self.name,
+                self.namespace,
+                container="receive",
+                command=["sh", "-c", receive],
+                stdin=True,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                binary=True,
+                _preload_content=False,
+            )
+            try:
+                channel.sock.settimeout(60)
+                while chunk := packed.read(CHUNK):
+                    channel.write_stdin(chunk)
+                channel.close_channel(0)
+                channel.run_forever(timeout=60)
+                said = channel.read_all().decode(errors="replace")
+                code = None if channel.is_open() else channel.returncode
+            except _broken() as error:
+                raise InfrastructureError(
+                    f"The transfer of the files to the pod {self.name} broke off.", details=mask(str(error))
+                ) from error
+            finally:
+                channel.close()
+        if code != 0:
+            raise InfrastructureError(f"The pod {self.name} could not unpack the files.", details=mask(said))
+
+    def run(self) -> int:
+        """Let the command run to its end, its output going to the log; returns its exit code.
+
+        Raises:
+            ConfigError: it needed more memory than it may have.
+            InfrastructureError: it was evicted, took too long, or the cluster went away.
+        """
+        self._wait(lambda pod: any(each.state in ("running", "terminated") for each in pod.containers), "start")
+        seen = ""
+        while True:
+            seen = self._follow(seen)
+            pod = self._read()
+            self._raise_if_in_trouble(pod, final=True)
+            code = next((each.exit_code for each in pod.containers if each.state == "terminated"), None)
+            if code is not None:
+                return code
+            time.sleep(0.2)  # the node has not reported the end yet, or the stream broke while the command runs
+
+    def remove(self) -> None:
+        """Delete pod and Secrets; if the cluster cannot be reached, say what was left."""
+        if not self._attempted:
+            return
+        core = self.kubernetes.core
+        secrets = [self.name] * bool(self.task.secrets) + [f"{self.name}-pull"] * bool(self.task.pull)
+        try:
+            self._delete("pod", core.delete_namespaced_pod, self.name)
+            for name in secrets:
+                self._delete("secret", core.delete_namespaced_secret, name)
+        except PipelineError as error:
+            self.log(f"warning: {error.message}")
+            self.log(
+                f"warning: a pod and its Secret may be left in the cluster; the next run in {self.namespace} deletes "
+                f"them after their deadline, or now: kubectl --namespace {self.namespace} delete pod,secret "
+                f"--selector {SESSION_LABEL}={self.name}"
+            )
+
+    def _delete(self, kind: str, function: Callable[..., Any], name: str) -> None:
+        with suppress(NotFound):  # never made, or gone with its pod
+            self.kubernetes.call(
+                f"delete {kind} {self.namespace}/{name}",
+                function,
+                name,
+                self.namespace,
+                grace_period_seconds=0,
+                _request_timeout=CLEANUP_TIMEOUT,
+            )
+
+    def _metadata(self) -> dict[str, Any]:
+        end = datetime.now(UTC) + timedelta(seconds=self.task.timeout + MARGIN)
+        return {"labels": {**MANAGED_BY, SESSION_LABEL: self.name}, "annotations": {EXPIRES: end.isoformat()}}
+
+    def _sweep(self) -> None:
+        core = self.kubernetes.core
+        selector = ",".join([*(f"{key}={value}" for key, value in MANAGED_BY.items()), SESSION_LABEL])
+        for kind, listing, deletion in (
+            ("pod", core.list_namespaced_pod, core.delete_namespaced_pod),
+            ("secret", core.list_namespaced_secret, core.delete_namespaced_secret),
+        ):
+            what = f"list {kind}s in {self.namespace}"
+            try:
+                found = self.kubernetes.call(what, listing, self.namespace, label_selector=selector)
+            except CredentialError as error:
+                self.log(f"warning: what earlier runs left cannot be looked for: {error.message}")
+                continue
+            for item in found["items"]:
+                if expired(item["metadata"], datetime.now(UTC)):
+                    name = item["metadata"]["name"]
+                    self.log(f"deleting {kind} {name}, which a killed run left")
+                    self._delete(kind, deletion, name)
+
+    def _read(self) -> Pod:
+        try:
+            return self.kubernetes.pod(self.namespace, self.name)
+        except NotFound as error:
+            raise InfrastructureError(
+                f"The pod {self.name} is gone: someone deleted it, or its node went away.", hint="Run the step again."
+            ) from error
+
+    def _raise_if_in_trouble(self, pod: Pod, *, final: bool) -> Trouble | None:
+        trouble = diagnose(pod)
+        if trouble and (final or not trouble.transient or pod.ended):
+            raise error_of(trouble, self.name)
+        return trouble
+
+    def _wait(self, done: Callable[[Pod], bool], what: str) -> None:
+        """Look at the pod until ``done``; raises what keeps it from that, at once or when it takes too long."""
+        end = time.monotonic() + self.task.start_timeout
+        told = ""
+        while not done(pod := self._read()):
+            late = time.monotonic() > end
+            trouble = self._raise_if_in_trouble(pod, final=late)
+            if trouble and trouble.message != told:
+                told = trouble.message
+                self.log(f"waiting: {told}")
+            if pod.ended or late:
+                events = self.kubernetes.events(self.namespace, self.name)
+                raise InfrastructureError(
+                    f"The pod {self.name} did not {what} within {self.task.start_timeout:.0f} s.",
+                    details="\n".join(f"{event.reason}: {event.message}" for event in events[-5:]),
+                )
+            time.sleep(0.2)
+
+    def _follow(self, seen: str) -> str:
+        """Log the command's output until the stream ends; returns the time stamp of the last line.
+
+        Lines up to ``seen`` were logged before the stream broke. The stream is read in a thread of its own, so that
+        Ctrl-C is noticed in the middle of it, and a cluster that went away without a word as well.
+        """
+        lines: queue.Queue[str | None] = queue.Queue()
+        logged = seen
+        threading.Thread(target=self._pump, args=(lines,), daemon=True).start()
+        while True:
+            try:
+                line = lines.get(timeout=10)
+            except queue.Empty:
+                self._read()
+                continue
+            if line is None:
+                return seen
+            stamp, _, text = line.partition(" ")
+            if stamp > logged:  # the node writes them with a fixed number of digits
+                seen = stamp
+                self.log(mask(text))
+
+    def _pump(self, lines: queue.Queue[str | None]) -> None:
+        rest = b""
+        # when the stream breaks, whoever reads the queue finds out why by asking for the pod
+        with suppress(Exception):
+            response = self.kubernetes.core.read_namespaced_pod_log(
+                self.name,
+                self.namespace,
+                container="run",
+                follow=True,
+                timestamps=True,
+                _preload_content=False,
+                _request_timeout=(5.0, self.task.timeout + MARGIN),
+            )
+            for chunk in response.stream():
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    lines.put(line.decode(errors="replace"))
+        if rest:
+            lines.put(rest.decode(errors="replace"))
+        lines.put(None)
+
+
+def expired(metadata: Mapping[str, Any], now: datetime) -> bool:
+    """Whether an object of a session is past the time that was written on it."""
+    try:
+        return datetime.fromisoformat(metadata["annotations"][EXPIRES]) < now
+    except (KeyError, TypeError, ValueError):
+        return False  # not one of ours, whatever its label says
+
+
+def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod; it passes the PodSecurity level ``restricted``. Secrets are named in it, never contained."""
+    mounts = [{"name": "work", "mountPath": WORK}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 — in the pod
+    common = {
+        "image": task.image,
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": mounts,
+        "resources": {
+            "requests": {"cpu": task.cpu, "memory": str(task.memory_request)},
+            "limits": {"memory": str(task.memory)},
+        },
+    }
+    env: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in task.env.items()]
+    env += [{"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}} for key in task.secrets]
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 1,
+        "activeDeadlineSeconds": max(1, int(task.timeout)),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "initContainers": [
+            {
+                "name": "receive",
+                "command": ["sh", "-c", f"until [ -e {WORK}/.ready ]; do sleep 0.05; done"],
+                **common,
+            }
+        ],
+        "containers": [{"name": "run", "command": list(task.command), "workingDir": SOURCE, "env": env, **common}],
+        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+    }
+    pull = f"{name}-pull" if task.pull else task.pull_secret
+    if pull:
+        spec["imagePullSecrets"] = [{"name": pull}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+@contextmanager
+def _packed(folder: Path, files: Mapping[str, Path | bytes]) -> Iterator[IO[bytes]]:
+    """The files as a tar, at its beginning."""
+    with tempfile.TemporaryFile(prefix="pipeline-tools-") as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            for name, source in files.items():
+                if isinstance(source, bytes):
+                    info = tarfile.TarInfo(name)
+                    info.size, info.mode, info.mtime = len(source), 0o644, int(time.time())
+                    tar.addfile(info, io.BytesIO(source))
+                    continue
+                try:
+                    tar.add(folder / source, arcname=name, recursive=False)
+                except OSError as error:
+                    raise ConfigError(f"{folder / source} cannot be sent: {error.strerror}.") from error
+        file.seek(0)
+        yield file
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What the channel raises when the other end goes away."""
+    import websocket
+
+    return (websocket.WebSocketException, OSError)
