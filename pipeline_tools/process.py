@@ -116,16 +116,17 @@ def run(
         if stdin is not None:
             _feed(child, stdin)
         code = child.wait(timeout)
-        # a grandchild that was left in the background may hold the pipe open: it is not worth waiting for
-        for reader in readers:
-            reader.join(GRACE)
     except subprocess.TimeoutExpired as error:
+        _end_group(child)
         raise ProcessTimeout(
             f"{words[0]} was stopped after {timeout:.0f} s: {shown(words)}",
             details=mask("\n".join((texts[1] or texts[0])[-20:])),
         ) from error
     finally:
+        # also what the child left in the background, which would hold the pipes open
         _end_group(child)
+        for reader in readers:
+            reader.join(GRACE)
     result = Result(
         argv=words,
         exit_code=code,
@@ -139,20 +140,21 @@ def run(
 
 
 def _read(stream: IO[bytes], lines: list[str], log: Callable[[str], None] | None) -> None:
-    for raw in stream:
-        line = raw.decode(errors="replace").rstrip("\r\n")
-        lines.append(line)
-        if log:
-            log(mask(line))
+    with stream:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            lines.append(line)
+            if log:
+                log(mask(line))
 
 
 def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:
     assert child.stdin is not None
-    try:
+    # a child that ends without reading breaks the pipe: its exit code tells why
+    with suppress(BrokenPipeError):
         child.stdin.write(data)
+    with suppress(BrokenPipeError):
         child.stdin.close()
-    except BrokenPipeError:
-        pass  # the child ended without reading: its exit code tells why
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

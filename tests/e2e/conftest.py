@@ -1,0 +1,75 @@
+"""The laboratory that `lab/with-lab` brought up, and projects to run on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+TOOL = [sys.executable, "-m", "pipeline_tools"]
+
+
+@pytest.fixture(scope="session")
+def lab() -> Path:
+    """The laboratory's folder; its platform file is in PIPELINE_TOOLS_PLATFORM."""
+    folder = Path(os.environ.get("PIPELINE_TOOLS_LAB_DIR", ""))
+    platform = os.environ.get("PIPELINE_TOOLS_PLATFORM", "")
+    assert platform, "run these tests through lab/with-lab (make test does)"
+    assert Path(platform).is_file()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the bundled service and its chart in a repository of its own, so that tests may change them."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for name in ("service", "chart"):
+        tracked = subprocess.run(
+            ["git", "ls-files", "-z", name], cwd=CHECKOUT, check=True, capture_output=True, text=True
+        ).stdout
+        for file in filter(None, tracked.split("\0")):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / file, folder / file)
+    git(folder, "init", "--quiet", "--initial-branch=develop")
+    commit(folder)
+    return folder
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git as a made-up person."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path) -> None:
+    """Commit everything."""
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "change")
+
+
+def tool(folder: Path, *words: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run pipeline-tools in a folder."""
+    return subprocess.run([*TOOL, *words], cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def ledger(project: Path, name: str) -> Any:
+    """A JSON file of the latest run."""
+    return json.loads((project / ".pipeline/latest" / name).read_text(encoding="utf-8"))
+
+
+def statuses(project: Path) -> dict[str, str]:
+    """How each step of the latest run ended."""
+    return {step["id"]: step["status"] for step in ledger(project, "run.json")["steps"]}
+
+
+def kubectl(lab: Path, *words: str) -> str:
+    """Ask the cluster with the real client."""
+    argv = ["kubectl", "--kubeconfig", str(lab / "credentials/kubeconfig"), *words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -1,0 +1,167 @@
+"""The main job: from source to production on the laboratory, then what goes wrong. The tests build on one another."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import TOOL, commit, kubectl, ledger, statuses, tool
+
+pytestmark = pytest.mark.e2e
+
+
+def platform() -> Any:
+    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
+
+
+def running_digests(lab: Path, namespace: str) -> set[str]:
+    found = json.loads(kubectl(lab, "--namespace", namespace, "get", "pods", "--output", "json"))
+    return {
+        status["imageID"].rpartition("@")[2]
+        for pod in found["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+        for status in pod["status"]["containerStatuses"]
+    }
+
+
+def test_without_an_approval_it_ends_before_production(lab: Path, workspace: Path) -> None:
+    service = workspace / "service"
+    result = tool(service, "run")
+    assert result.returncode == 0, result.stderr[-5000:]
+    assert statuses(service) == {
+        **dict.fromkeys(("test", "scan", "image", "chart", "deploy-test", "verify-test"), "passed"),
+        "deploy-prod": "waiting",
+        "verify-prod": "not run",
+    }
+    assert tool(service, "step", "deploy-prod").returncode == 2, "asked for by name, the missing approval is an error"
+
+
+def test_with_an_approval_production_runs_what_test_proved(lab: Path, workspace: Path) -> None:
+    service = workspace / "service"
+    result = tool(service, "run", "--approve")
+    assert result.returncode == 0, result.stderr[-5000:]
+    ended = statuses(service)
+    assert ended["deploy-prod"] == ended["verify-prod"] == "passed"
+    assert ended["image"] == ended["deploy-test"] == "unchanged"
+    outputs = {step["id"]: step["outputs"] for step in ledger(service, "run.json")["steps"]}
+    built = outputs["image"]["digest"]
+    assert running_digests(lab, "test") == running_digests(lab, "prod") == {built}
+    for environment in ("test", "prod"):
+        with urllib.request.urlopen(f"{outputs[f'verify-{environment}']['url']}/api/v1/status", timeout=5) as answer:
+            assert answer.read() == b"OK"
+    enforced = kubectl(lab, "get", "namespace", "prod", "--output", "jsonpath={.metadata.labels}")
+    assert '"pod-security.kubernetes.io/enforce":"restricted"' in enforced
+
+
+def test_again_nothing_is_repeated_but_the_proof(lab: Path, workspace: Path) -> None:
+    service = workspace / "service"
+    begun = time.monotonic()
+    assert tool(service, "run", "--approve").returncode == 0
+    ended = statuses(service)
+    assert {name for name, status in ended.items() if status == "passed"} == {"verify-test", "verify-prod"}
+    assert time.monotonic() - begun < 20
+
+
+def test_the_analysis_is_in_sonarqube_with_coverage_and_tests(lab: Path, workspace: Path) -> None:
+    sonar = platform()["sonarqube"]
+    token = Path(sonar["token"].removeprefix("file:")).read_text().strip()
+    url = f"{sonar['url']}/api/measures/component?component=clasificador&metricKeys=coverage,tests,alert_status"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        measures = {m["metric"]: m["value"] for m in json.load(answer)["component"]["measures"]}
+    assert float(measures["coverage"]) > 85
+    assert int(measures["tests"]) > 0
+    assert measures["alert_status"] == "OK"
+
+
+def test_a_changed_line_of_the_service_repeats_only_what_depends_on_it(lab: Path, workspace: Path) -> None:
+    source = next((workspace / "service").rglob("servicio/__init__.py"))
+    source.write_text(source.read_text() + "\n# changed\n")
+    commit(workspace)
+    assert tool(workspace / "service", "run", "--environment", "test").returncode == 0
+    ended = statuses(workspace / "service")
+    assert ended["chart"] == "unchanged"
+    assert ended["test"] == ended["scan"] == ended["image"] == ended["deploy-test"] == "passed"
+
+
+def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, workspace: Path) -> None:
+    service = workspace / "service"
+    before = running_digests(lab, "test")
+    dockerfile = service / "Dockerfile"
+    original = dockerfile.read_text()
+    dockerfile.write_text(
+        original + '\nENTRYPOINT []\nCMD ["python3", "-c", "import sys; sys.exit(\'no-model-here\')"]\n'
+    )
+    commit(workspace)
+    result = tool(service, "run", "--environment", "test", "--set", "deploy.timeout=25s")
+    assert result.returncode == 6, result.stderr[-5000:]
+    error = ledger(service, "error.json")
+    assert error["class"] == "deployment"
+    assert "was put back to revision" in error["message"]
+    assert "no-model-here" in error["details"], "the pod's last words"
+    _eventually(lambda: running_digests(lab, "test") == before)
+    dockerfile.write_text(original)
+    commit(workspace)
+    assert tool(service, "run", "--environment", "test").returncode == 0
+
+
+@pytest.mark.parametrize("step", ["test", "scan", "image", "chart", "deploy-test"])
+def test_an_interrupt_leaves_a_truthful_ledger_and_the_next_run_goes_on(lab: Path, workspace: Path, step: str) -> None:
+    service = workspace / "service"
+    # Every kind of step is started afresh, interrupted a moment later, and then repeated.
+    argv = [*TOOL, "step", step, "--force"]
+    with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("▶"):
+                break
+        time.sleep(1.0 if step in ("scan", "deploy-test") else 0.2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=90)
+    if process.returncode != 0:  # a quick step may have been done by then
+        assert process.returncode == 130
+        assert statuses(service)[step] == "interrupted"
+    namespaces = ("scan", "test") if step in ("scan", "deploy-test") else ()
+    for namespace in namespaces:
+        words = ("get", "pods,secrets", "--selector", "app.kubernetes.io/managed-by=pipeline-tools,!helm")
+        left = kubectl(lab, "--namespace", namespace, *words, "--output", "name")
+        assert "scan" not in left, left
+    assert tool(service, "run", "--environment", "test").returncode == 0
+
+
+def test_no_credential_of_the_laboratory_is_in_what_the_runs_left(lab: Path, workspace: Path) -> None:
+    secrets = {
+        file.read_text().strip().encode()
+        for file in (lab / "credentials").iterdir()
+        if file.is_file() and ("password" in file.name or "token" in file.name)
+    }
+    assert secrets
+    looked = [file for file in (workspace / "service/.pipeline").rglob("*") if file.is_file()]
+    assert looked
+    for file in looked:
+        content = file.read_bytes()
+        assert not any(secret in content for secret in secrets), file
+    docker = ["docker", "--host", platform()["docker"]["host"]]
+    listed = ["image", "ls", "--quiet", "--filter", "label=org.opencontainers.image.title=clasificador"]
+    images = subprocess.run([*docker, *listed], check=True, capture_output=True, text=True).stdout.split()
+    assert images
+    for image in images:
+        for words in (["history", "--no-trunc", image], ["image", "inspect", image]):
+            said = subprocess.run([*docker, *words], check=True, capture_output=True).stdout
+            assert not any(secret in said for secret in secrets)
+
+
+def _eventually(condition: Any, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(1)
