@@ -1,0 +1,180 @@
+"""Bringing the laboratory up: every part as soon as what it needs is ready, slow things beside each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import builds, world
+from lab.layout import Lab
+from lab.parts import PARTS, Part
+from pipeline_tools.errors import InfrastructureError, PipelineError
+
+# A part that has not answered after this many seconds will not.
+PATIENCE = 300.0
+Show = Callable[[str, str], None]
+
+
+@dataclass(kw_only=True)
+class State:
+    """How far a part is: waiting, building, starting, ready, failed or theirs (a server of the user)."""
+
+    status: str = "waiting"
+    detail: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What the engine has done, kept in a file for `lab wait` and `lab status`."""
+
+    lab: Lab
+    show: Show
+    parts: dict[str, State] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def say(self, part: str, status: str, detail: str = "", seconds: float = 0.0) -> None:
+        """Note and show a change."""
+        with self._lock:
+            self.parts[part] = State(status=status, detail=detail, seconds=seconds)
+            new = self.lab.run / ".parts.new"
+            new.write_text(json.dumps({name: asdict(state) for name, state in self.parts.items()}))
+            new.replace(self.lab.run / "parts.json")
+        if status == "waiting":
+            return
+        self.show(part, f"{status}{f': {detail}' if detail else ''}{f' in {seconds:.1f} s' if seconds else ''}")
+
+
+def read(lab: Lab) -> dict[str, State]:
+    """What the engine noted last for each part."""
+    with suppress(FileNotFoundError):
+        return {name: State(**state) for name, state in json.loads((lab.run / "parts.json").read_text()).items()}
+    return {}
+
+
+def split(theirs: set[str]) -> tuple[list[Part], list[Part]]:
+    """The parts that run here, and those that the user's own servers replace (and what would need these)."""
+    replaced: list[Part] = []
+    for _ in PARTS:  # a part is also left out when one that it needs is
+        gone = {part.name for part in replaced}
+        replaced = [
+            part
+            for part in PARTS
+            if (part.replaced_by and theirs.issuperset(part.replaced_by)) or gone.intersection(part.needs)
+        ]
+    return [part for part in PARTS if part not in replaced], replaced
+
+
+def bring_up(lab: Lab, parts: Sequence[Part], progress: Progress) -> None:
+    """Build, start and set up the parts; returns when all are ready.
+
+    Raises:
+        InfrastructureError: a part failed; the others were still brought up as far as they do not need it.
+    """
+    slots = threading.Semaphore(builds.COMPILERS)
+    done = {part.name: threading.Event() for part in parts}
+    failed: dict[str, PipelineError] = {}
+
+    def bring(part: Part) -> None:
+        start = time.monotonic()
+        try:
+            _bring(lab, part, progress, slots, done, failed)
+            progress.say(part.name, "ready", seconds=time.monotonic() - start)
+        except Exception as error:  # a defect in one part must not leave the others waiting
+            known = (
+                error if isinstance(error, PipelineError) else InfrastructureError(f"{type(error).__name__}: {error}")
+            )
+            failed[part.name] = known
+            progress.say(part.name, "failed", known.message)
+        finally:
+            done[part.name].set()
+
+    threads = [threading.Thread(target=bring, args=(part,), daemon=True) for part in parts]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)  # in slices, so that a signal is heeded at once
+    except KeyboardInterrupt:
+        _end_builds(lab)
+        raise
+    if failed:
+        details = [f"✘ {name}: {error.message}" for name, error in failed.items()]
+        details += [line for error in failed.values() for line in error.details.splitlines()]
+        raise InfrastructureError(
+            f"{len(failed)} of {len(parts)} parts did not come up.",
+            details="\n".join(details),
+            hint=f"The logs are in {lab.log}. `lab up` goes on from here.",
+        )
+
+
+def _bring(
+    lab: Lab,
+    part: Part,
+    progress: Progress,
+    slots: threading.Semaphore,
+    done: dict[str, threading.Event],
+    failed: dict[str, PipelineError],
+) -> None:
+    if part.build is not None:
+        build = builds.BUILDS[part.build]
+        folder = build.folder(lab.builds)
+        if not folder.is_dir():
+            with slots if build.processor else threading.Semaphore():
+                start = time.monotonic()
+                progress.say(part.name, "building", f"{build.name} {build.version}")
+                build.ensure(lab.builds, lambda line: progress.say(part.name, "building", line))
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            progress.say(part.name, "built", f"{size / 1e6:.0f} MB", time.monotonic() - start)
+    for need in part.needs:
+        done[need].wait()
+        if need in failed:
+            raise InfrastructureError(f"it needs {need}, which failed")
+    progress.say(part.name, "starting")
+    for program in part.programs:
+        _start(lab, program)
+    end = time.monotonic() + PATIENCE
+    while not part.ready(lab):
+        for program in part.programs:
+            _complain_if_dead(lab, program)
+        if time.monotonic() > end:
+            raise InfrastructureError(f"no answer after {PATIENCE:.0f} s; see {lab.log}")
+        time.sleep(0.25)
+    if part.setup is not None:
+        progress.say(part.name, "setting up")
+        part.setup(lab)
+
+
+def _start(lab: Lab, program: str) -> None:
+    supervised = world.supervisor(lab)
+    if supervised.getProcessInfo(program)["statename"] not in ("STARTING", "RUNNING", "BACKOFF"):
+        with suppress(xmlrpc.client.Fault):  # why it does not start is seen while waiting for it
+            supervised.startProcess(program, False)
+
+
+def _complain_if_dead(lab: Lab, program: str) -> None:
+    info: dict[str, Any] = world.supervisor(lab).getProcessInfo(program)
+    if info["statename"] in ("FATAL", "EXITED", "STOPPED"):
+        log = lab.log / f"{program}.log"
+        tail = log.read_text(errors="replace").splitlines()[-10:] if log.is_file() else []
+        raise InfrastructureError(f"{program} does not stay up ({info['statename'].lower()})", details="\n".join(tail))
+
+
+def _end_builds(lab: Lab) -> None:
+    """End the builds that our threads wait for; each is the leader of its process group. The laboratory stays."""
+    keep = world.read(lab)
+    for task in Path("/proc/self/task").iterdir():
+        for word in (task / "children").read_text().split():
+            if keep is None or int(word) not in (keep.unshare, keep.slirp):
+                with suppress(ProcessLookupError):
+                    os.killpg(int(word), signal.SIGTERM)

@@ -1,0 +1,125 @@
+"""The images that the laboratory brings: what production takes from a public registry."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import Any, cast
+
+import docker
+
+from lab import builds, world
+from lab.layout import HERE, Lab
+from pipeline_tools.errors import InfrastructureError
+
+PAUSE = "localhost/pause:1"
+
+
+def base(lab: Lab) -> str:
+    """Name of the base image for services."""
+    return f"{lab.at('artifactory')}/docker-local/python:3.11-slim-bookworm"
+
+
+def scanner(lab: Lab) -> str:
+    """Name of the image with SonarQube's scanner."""
+    server = builds.BUILDS["sonarqube"].version
+    return f"{lab.at('artifactory')}/docker-local/sonar-scanner:{builds.SCANNER_VERSION}-for-{server}"
+
+
+def import_pause(lab: Lab) -> None:
+    """Give containerd the image that holds a pod's namespaces: one static program."""
+    if PAUSE in world.inside(lab, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet").split():
+        return
+    program = builds.BUILDS["pause"].folder(lab.builds) / "pause"
+    layer = _tar({"pause": program.read_bytes()})
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"]}]
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "layer.tar": layer,
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    world.inside(lab, "ctr", "--namespace=k8s.io", "images", "import", "-", stdin=_tar(files))
+
+
+def push_base(lab: Lab) -> None:
+    """Import the base image into the Docker engine and push it, unless it has this very build."""
+    client, name = _client(lab), base(lab)
+    build = builds.BUILDS["python"].folder(lab.builds)
+    if not _current(client, name, build.name):
+        changes = ["CMD python3", "ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8"]
+        changes.append(f"LABEL build={build.name}")
+        client.import_image_from_file(
+            str(build / "root.tar"), repository=name.rpartition(":")[0], tag=name.rpartition(":")[2], changes=changes
+        )
+        _push(lab, client, name)
+
+
+def push_scanner(lab: Lab) -> None:
+    """Build the scanner's image, with the server's own Java runtime, engine and analyzers in it, and push it."""
+    client, name = _client(lab), scanner(lab)
+    build = builds.BUILDS["sonarqube"].folder(lab.builds)
+    dockerfile = HERE / "images" / "scanner" / "Dockerfile"
+    key = f"{build.name}-{hashlib.sha256(dockerfile.read_bytes()).hexdigest()[:8]}"
+    if _current(client, name, key):
+        return
+    (jre,) = (build / "server" / "jres").glob("*linux*")
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        archive.add(dockerfile, "Dockerfile")
+        archive.add(jre, "jre.tar.gz")
+        archive.add(build / "scanner", "scanner")
+        # The scanner looks for a file by a hash of its content before it asks the server for it.
+        for file in (build / "server" / "lib" / "scanner").glob("*.jar"):
+            archive.add(file, f"cache/{hashlib.sha256(file.read_bytes()).hexdigest()}/{file.name}")
+        for file in (build / "server" / "lib" / "extensions").glob("*.jar"):
+            archive.add(file, f"cache/{hashlib.md5(file.read_bytes()).hexdigest()}/{file.name}")  # noqa: S324
+    context.seek(0)
+    arguments = {"BASE_IMAGE": base(lab)}
+    stream = client.build(
+        fileobj=context, custom_context=True, tag=name, buildargs=arguments, labels={"build": key}, decode=True, rm=True
+    )
+    _finish(stream, f"The image {name} could not be built")
+    _push(lab, client, name)
+
+
+def _client(lab: Lab) -> docker.APIClient:
+    return docker.APIClient(base_url=f"unix://{lab.run / 'docker.sock'}", timeout=600)
+
+
+def _current(client: docker.APIClient, name: str, build: str) -> bool:
+    try:
+        found = client.inspect_image(name)  # type: ignore[no-untyped-call]
+    except docker.errors.ImageNotFound:
+        return False
+    return bool((found["Config"].get("Labels") or {}).get("build") == build)
+
+
+def _push(lab: Lab, client: docker.APIClient, name: str) -> None:
+    user = {"username": "ci", "password": (lab.credentials / "artifactory-password").read_text().strip()}
+    _finish(client.push(name, stream=True, decode=True, auth_config=user), f"The image {name} could not be pushed")
+
+
+def _finish(stream: Any, complaint: str) -> None:
+    tail: list[str] = []
+    for entry in cast("list[dict[str, Any]]", stream):
+        tail.append(str(entry.get("stream", "")).rstrip())
+        if "error" in entry:
+            raise InfrastructureError(f"{complaint}: {entry['error']}", details="\n".join(tail[-10:]))
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()

@@ -1,0 +1,103 @@
+"""The platform file that describes the laboratory to `pipeline-tools`, and the user's own servers in place of parts."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab import images
+from lab.layout import NODE_IP, Lab, secret, write_secret
+from pipeline_tools.errors import ConfigError
+
+USERS = {"ci": "artifactory-password", "reader": "artifactory-reader-password", "admin": "artifactory-admin-password"}
+# Which keys of a user's platform file stand for a part.
+TELLING = {
+    "docker": ("host",),
+    "kubernetes": ("kubeconfig", "context"),
+    "sonarqube": ("url",),
+    "artifactory": ("url",),
+}
+SMALL = {"cpu": "50m", "memory": "64Mi"}
+
+
+def remember(lab: Lab, file: Path) -> None:
+    """Keep the user's platform file: the servers that it names are used instead of parts, until ``reset``."""
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"The platform file {file} cannot be read.", details=str(error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"The platform file {file} is no mapping of sections.")
+    (lab.dir / "own.yml").write_text(yaml.safe_dump(values))
+
+
+def own(lab: Lab) -> dict[str, Any]:
+    """The sections of the user's platform file that name a server of theirs."""
+    file = lab.dir / "own.yml"
+    values: dict[str, Any] = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    return {
+        name: section
+        for name, section in values.items()
+        if any((section or {}).get(key) for key in TELLING.get(name, ()))
+    }
+
+
+def make_credentials(lab: Lab) -> None:
+    """Make the passwords that are not there yet."""
+    for file in USERS.values():
+        secret(lab.credentials / file, secrets.token_urlsafe(24))
+    write_secret(lab.credentials / "artifactory-user", "ci")
+    write_secret(lab.credentials / "artifactory-reader-user", "reader")
+    write_secret(lab.credentials / "git-user", "ci")
+    password = secret(lab.credentials / "git-password", secrets.token_urlsafe(24))
+    write_secret(lab.credentials / ".git-users", f"ci:{password}\n")
+
+
+def write(lab: Lab) -> None:
+    """Write ``platform.yml`` and the overlay of small sizes that it names."""
+    theirs = own(lab)
+    host = lab.at("artifactory")
+    values: dict[str, Any] = {
+        "docker": {"host": f"unix://{lab.run / 'docker.sock'}"},
+        "artifactory": {
+            "url": f"http://{host}/artifactory",
+            "username": f"file:{lab.credentials / 'artifactory-user'}",
+            "password": f"file:{lab.credentials / 'artifactory-password'}",
+            "docker": f"{host}/docker-local",
+            "helm": f"oci://{host}/helm-local",
+            "pypi": "pypi-local",
+            "generic": "generic-local",
+            "insecure": True,
+        },
+        "sonarqube": {"url": f"http://{lab.at('sonarqube')}", "token": f"file:{lab.credentials / 'sonar-token'}"},
+        "kubernetes": {"kubeconfig": str(lab.credentials / "kubeconfig"), "context": "lab"},
+        "scan": {"namespace": "scan"},
+        "environments": {name: _environment(lab, name) for name in ("test", "prod")},
+    }
+    if not {"docker", "artifactory"} & theirs.keys():
+        values["image"] = {"build_args": {"BASE_IMAGE": images.base(lab)}}
+        values["scan"]["image"] = images.scanner(lab)
+    if "sonarqube" not in theirs:
+        values["scan"]["server_url_in_pod"] = f"http://{NODE_IP}:{lab.ports['sonarqube']}"
+    if "kubernetes" in theirs:
+        del values["scan"]["namespace"], values["environments"]
+    header = "# Written by `pipeline-tools lab up`. Use it: export PIPELINE_TOOLS_PLATFORM=" + str(
+        lab.dir / "platform.yml"
+    )
+    _write(lab.dir / "platform.yml", f"{header}\n{yaml.safe_dump(values | theirs, sort_keys=False)}")
+    small = {"resources": {"requests": SMALL, "limits": {"memory": "256Mi"}}}
+    _write(lab.dir / "small.yaml", f"# Sizes for a small machine.\n{yaml.safe_dump(small)}")
+
+
+def _environment(lab: Lab, name: str) -> dict[str, Any]:
+    settings = {"service.type": "NodePort", "service.nodePort": str(lab.ports[name])}
+    return {"deploy": {"namespace": name, "overlays": [str(lab.dir / "small.yaml")], "settings": settings}}
+
+
+def _write(file: Path, text: str) -> None:
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
