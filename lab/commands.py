@@ -69,9 +69,8 @@ def up(lab: Lab, background: bool, wanted: tuple[str, ...], theirs: Path | None)
 
         _up(lab, engine.Progress(lab=lab, show=show))
     _table(lab, live=False)
-    click.echo(
-        f"\nup in {time.monotonic() - start:.0f} s; use it: export PIPELINE_TOOLS_PLATFORM={lab.dir}/platform.yml"
-    )
+    click.echo(f"\nup in {time.monotonic() - start:.0f} s; what uses it needs:")
+    click.echo(f"export PIPELINE_TOOLS_PLATFORM={lab.dir}/platform.yml PATH={lab.dir}/bin:$PATH")
     return 0
 
 
@@ -263,7 +262,7 @@ def _row(lab: Lab, part: Part, *, live: bool) -> dict[str, str]:
         "state": state.status,
         "address": part.address(lab) if state.status != "theirs" else "your own",
         "login": part.login(lab) if state.status != "theirs" else "",
-        "log": " ".join(str(lab.log / f"{program}.log") for program in part.programs),
+        "log": str(lab.log / f"{part.programs[0]}.log") if part.programs else "",
     }
 
 
@@ -274,13 +273,12 @@ def _rows(lab: Lab, *, live: bool) -> list[dict[str, str]]:
 def _table(lab: Lab, *, live: bool) -> int:
     rows = _rows(lab, live=live)
     table = Table("part", "version", "state", "address", "log in with", "log", box=None, pad_edge=False)
-    home = str(Path.home())
     for row in rows:
         colour = COLOURS.get(row["state"], "yellow")
         cells = [row["part"], row["version"], f"[{colour}]{row['state']}[/{colour}]"]
-        cells += [escape(row[name].replace(home, "~")) for name in ("address", "login")]
-        table.add_row(*cells, escape(" ".join(Path(log).name for log in row["log"].split())))
+        cells += [escape(row[name].replace(str(lab.dir), "$LAB")) for name in ("address", "login", "log")]
+        table.add_row(*cells)
+    click.echo(f"LAB={lab.dir}")
     console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=190)).print(table)
-    click.echo(f"logs are in {lab.log}")
+    (console if console.is_terminal else Console(highlight=False, width=220)).print(table)
     return 0 if all(row["state"] in ("ready", "theirs") for row in rows) else InfrastructureError.exit_code

@@ -15,6 +15,7 @@ from lab.layout import HERE, Lab
 from pipeline_tools.errors import InfrastructureError
 
 PAUSE = "localhost/pause:1"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def base(lab: Lab) -> str:
@@ -38,7 +39,7 @@ def import_pause(lab: Lab) -> None:
         "architecture": "amd64",
         "os": "linux",
         "config": {"Entrypoint": ["/pause"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"]}]
     files = {
@@ -53,9 +54,10 @@ def push_base(lab: Lab) -> None:
     """Import the base image into the Docker engine and push it, unless it has this very build."""
     client, name = _client(lab), base(lab)
     build = builds.BUILDS["python"].folder(lab.builds)
-    if not _current(client, name, build.name):
-        changes = ["CMD python3", "ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8"]
-        changes.append(f"LABEL build={build.name}")
+    changes = ["CMD python3", f"ENV PATH={PATH}", "ENV LANG=C.UTF-8"]
+    key = f"{build.name}-{_digest('|'.join(changes).encode())[:8]}"
+    if not _current(client, name, key):
+        changes.append(f"LABEL build={key}")
         client.import_image_from_file(
             str(build / "root.tar"), repository=name.rpartition(":")[0], tag=name.rpartition(":")[2], changes=changes
         )
@@ -67,7 +69,7 @@ def push_scanner(lab: Lab) -> None:
     client, name = _client(lab), scanner(lab)
     build = builds.BUILDS["sonarqube"].folder(lab.builds)
     dockerfile = HERE / "images" / "scanner" / "Dockerfile"
-    key = f"{build.name}-{hashlib.sha256(dockerfile.read_bytes()).hexdigest()[:8]}"
+    key = f"{build.name}-{_digest(dockerfile.read_bytes())[:8]}"
     if _current(client, name, key):
         return
     (jre,) = (build / "server" / "jres").glob("*linux*")
@@ -78,7 +80,7 @@ def push_scanner(lab: Lab) -> None:
         archive.add(build / "scanner", "scanner")
         # The scanner looks for a file by a hash of its content before it asks the server for it.
         for file in (build / "server" / "lib" / "scanner").glob("*.jar"):
-            archive.add(file, f"cache/{hashlib.sha256(file.read_bytes()).hexdigest()}/{file.name}")
+            archive.add(file, f"cache/{_digest(file.read_bytes())}/{file.name}")
         for file in (build / "server" / "lib" / "extensions").glob("*.jar"):
             archive.add(file, f"cache/{hashlib.md5(file.read_bytes()).hexdigest()}/{file.name}")  # noqa: S324
     context.seek(0)
@@ -113,6 +115,10 @@ def _finish(stream: Any, complaint: str) -> None:
         tail.append(str(entry.get("stream", "")).rstrip())
         if "error" in entry:
             raise InfrastructureError(f"{complaint}: {entry['error']}", details="\n".join(tail[-10:]))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

@@ -5,6 +5,7 @@ A part's programs are in ``templates/supervisord.conf`` under the names given he
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -46,7 +47,8 @@ class Part:
         if not package:
             return self.version
         found = process.run(["dpkg-query", "-W", "-f", "${Version}", package], timeout=10, ok=(0, 1)).stdout
-        return found.partition("~")[0].partition("+")[0].partition("-")[0].partition(":")[2] or found.partition("-")[0]
+        upstream = re.match(r"(?:\d+:)?([\d.]+)", found)
+        return upstream[1] if upstream else ""
 
 
 def _built(name: str) -> str:
@@ -76,8 +78,7 @@ PARTS = (
         programs=("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"),
         ready=cluster.node_ready,
         replaced_by=("kubernetes",),
-        address=lambda lab: f"TEST http://{lab.at('test')}  PROD http://{lab.at('prod')}",
-        login=lambda lab: f"export KUBECONFIG={lab.credentials / 'kubeconfig'}",
+        address=lambda lab: f"TEST http://{lab.at('test')}, PROD http://{lab.at('prod')}",
     ),
     Part(
         name="sonarqube",
