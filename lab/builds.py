@@ -105,6 +105,33 @@ def _sonarqube(target: Path, log: Log) -> None:
         (unpacked,) = (path for path in zips.iterdir() if path.is_dir())
         unpacked.rename(target / folder)
     shutil.rmtree(zips)
+    log("packing the scanner")
+    _scanner(target)
+
+
+def _scanner(target: Path) -> None:
+    """``scanner.tar``: what the scanner's image has on top of the base image, as one layer.
+
+    The scanner, the server's own Java runtime, and a filled cache: the scanner looks for a file by a hash of its
+    content before it asks the server for it. Owned by user 1000, who runs it.
+    """
+    library = target / "server" / "lib"
+    home = target / "root" / "home" / "scanner"
+    cached = [(file, "sha256") for file in (library / "scanner").glob("*.jar")]
+    cached += [(file, "md5") for file in (library / "extensions").glob("*.jar")]
+    for file, algorithm in cached:
+        digest = hashlib.new(algorithm, file.read_bytes(), usedforsecurity=False).hexdigest()
+        place = home / ".sonar" / "cache" / digest
+        place.mkdir(parents=True)
+        (place / file.name).hardlink_to(file)
+    opt = target / "root" / "opt"
+    (opt / "jre").mkdir(parents=True)
+    (runtime,) = (target / "server" / "jres").glob("*linux*")
+    process.run(["tar", "-xzf", runtime, "-C", opt / "jre", "--strip-components=1"], timeout=HOUR)
+    (target / "scanner").rename(opt / "sonar-scanner")
+    owned = ["--owner=1000", "--group=1000", "--mode=a+rX", "--sort=name"]
+    process.run(["tar", "-cf", target / "scanner.tar", *owned, "-C", target / "root", "opt", "home"], timeout=HOUR)
+    shutil.rmtree(target / "root")
 
 
 def _pom_version(artifact: str) -> str:

@@ -65,24 +65,17 @@ def push_base(lab: Lab) -> None:
 
 
 def push_scanner(lab: Lab) -> None:
-    """Build the scanner's image, with the server's own Java runtime, engine and analyzers in it, and push it."""
+    """Build the scanner's image and push it, unless the Docker engine has this very build."""
     client, name = _client(lab), scanner(lab)
     build = builds.BUILDS["sonarqube"].folder(lab.builds)
     dockerfile = HERE / "images" / "scanner" / "Dockerfile"
     key = f"{build.name}-{_digest(dockerfile.read_bytes())[:8]}"
     if _current(client, name, key):
         return
-    (jre,) = (build / "server" / "jres").glob("*linux*")
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         archive.add(dockerfile, "Dockerfile")
-        archive.add(jre, "jre.tar.gz")
-        archive.add(build / "scanner", "scanner")
-        # The scanner looks for a file by a hash of its content before it asks the server for it.
-        for file in (build / "server" / "lib" / "scanner").glob("*.jar"):
-            archive.add(file, f"cache/{_digest(file.read_bytes())}/{file.name}")
-        for file in (build / "server" / "lib" / "extensions").glob("*.jar"):
-            archive.add(file, f"cache/{hashlib.md5(file.read_bytes()).hexdigest()}/{file.name}")  # noqa: S324
+        archive.add(build / "scanner.tar", "scanner.tar")
     context.seek(0)
     arguments = {"BASE_IMAGE": base(lab)}
     stream = client.build(
