@@ -94,7 +94,8 @@ def write(lab: Lab) -> None:
 
 def _environment(lab: Lab, name: str) -> dict[str, Any]:
     settings = {"service.type": "NodePort", "service.nodePort": str(lab.ports[name])}
-    return {"deploy": {"namespace": name, "overlays": [str(lab.dir / "small.yaml")], "settings": settings}}
+    deploy = {"namespace": name, "overlays": [str(lab.dir / "small.yaml")], "settings": settings}
+    return {"deploy": deploy, "verify": {"url": f"http://127.0.0.1:{lab.ports[name]}"}}
 
 
 def _write(file: Path, text: str) -> None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import yaml
-from pipeline_tools.systems.artifactory import from_config
 
 from pipeline_tools.config.schema import Artifactory
+from pipeline_tools.systems.artifactory import from_config
 
 
 def main(platform: Path, wheels: list[Path]) -> None:

@@ -57,9 +57,9 @@ def _settings(ctx: Context[Inputs], pull_secret: str) -> list[str]:
         "image.digest": image["digest"],
         "image.version": image["tag"],
         "imagePullSecrets[0].name": pull_secret,
-        **ctx.inputs.settings,
     }
-    return [word for key, value in pairs.items() for word in ("--set-string", f"{key}={value}")]
+    ours = [word for key, value in pairs.items() for word in ("--set-string", f"{key}={value}")]
+    return ours + [word for key, value in ctx.inputs.settings.items() for word in ("--set", f"{key}={value}")]
 
 
 def _unlock(ctx: Context[Inputs], release: str, namespace: str) -> int | None:

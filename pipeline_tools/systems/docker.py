@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from pipeline_tools.masking import mask
 
 # The engine answers at once; a build step or a layer on its way may be silent for long.
 TIMEOUT = 600
+# The engine colours what goes to standard error.
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def context_files(folder: Path, dockerfile: str) -> list[Path]:
@@ -116,7 +119,7 @@ class Engine:
                         hint="The failing instruction is the last one in the output.",
                         details=mask("\n".join(tail[-20:])),
                     )
-                for line in str(part.get("stream", "")).splitlines():
+                for line in COLOURS.sub("", str(part.get("stream", ""))).splitlines():
                     if line.strip():
                         tail.append(line)
                         log(line.rstrip())

@@ -36,7 +36,7 @@ def lint(chart: Path, values: Sequence[Path], *, log: Callable[[str], None], set
         ConfigError: helm found an error; its output is in the step's log.
     """
     try:
-        run(["helm", "lint", "--quiet", chart, *_values(values), *settings], timeout=TIMEOUT, log=log)
+        run(["helm", "lint", "--quiet", str(chart), *_values(values), *settings], timeout=TIMEOUT, log=log)
     except ProcessFailed as error:
         said = (error.result.stdout + error.result.stderr).strip()
         raise ConfigError(f"helm lint refuses {chart.name}.", details=said) from error

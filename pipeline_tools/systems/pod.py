@@ -43,12 +43,16 @@ from pipeline_tools.systems.pod_trouble import Trouble, diagnose, error_of
 WORK = "/work"
 # Where the files that are sent arrive; also the command's working directory.
 SOURCE = f"{WORK}/src"
+READY = f"{WORK}/.ready"
 SESSION_LABEL = "pipeline-tools/session"
 EXPIRES = "pipeline-tools/expires"
 # How long after its deadline a session is taken for abandoned, in seconds: clocks differ.
 MARGIN = 300.0
 CLEANUP_TIMEOUT = (3.0, 10.0)
-CHUNK = 256 * 1024
+# Sending files: bytes at a time; seconds without progress, and seconds that unpacking may take after the last byte.
+CHUNK, TRANSFER_TIMEOUT = 256 * 1024, 60.0
+# Numbers of the channels of an exec.
+STDIN, STATUS = 0, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,19 +170,26 @@ class PodSession:
         Raises:
             InfrastructureError: the pod does not start in time, or the transfer breaks.
         """
+        self._wait(lambda pod: any(each.state == "running" for each in pod.init_containers), "start")
+        with _packed(folder, files) as packed:
+            # into a folder of its own, because the volume's belongs to root
+            code, said = self._exec(f"mkdir -p {SOURCE} && exec tar xf - -C {WORK}", packed)
+        if code != 0:
+            raise InfrastructureError(f"The pod {self.name} could not unpack the files.", details=mask(said))
+        # lets the first container end, and with it perhaps this very exec: its exit code means nothing
+        self._exec(f"touch {READY}", io.BytesIO())
+
+    def _exec(self, script: str, stdin: IO[bytes]) -> tuple[int | None, str]:
+        """Exit code (None: unknown) and output of a shell script in the first container."""
         from kubernetes.stream import stream
 
-        self._wait(lambda pod: any(each.state == "running" for each in pod.init_containers), "start")
-        # into a folder of its own, because the volume's belongs to root; `touch` then lets the first container end
-        receive = f"mkdir -p {SOURCE} && tar xf - -C {WORK} && touch {WORK}/.ready"
-        what = f"send the files to pod {self.namespace}/{self.name}"
-        with _packed(folder, files) as packed, self.kubernetes.errors(what):
+        with self.kubernetes.errors(f"reach into pod {self.namespace}/{self.name}"):
             channel = stream(
                 self.kubernetes.exec_core.connect_get_namespaced_pod_exec,
                 self.name,
                 self.namespace,
                 container="receive",
-                command=["sh", "-c", receive],
+                command=["sh", "-c", script],
                 stdin=True,
                 stdout=True,
                 stderr=True,
@@ -187,21 +198,20 @@ class PodSession:
                 _preload_content=False,
             )
             try:
-                channel.sock.settimeout(60)
-                while chunk := packed.read(CHUNK):
+                channel.sock.settimeout(TRANSFER_TIMEOUT)
+                while chunk := stdin.read(CHUNK):
                     channel.write_stdin(chunk)
-                channel.close_channel(0)
-                channel.run_forever(timeout=60)
-                said = channel.read_all().decode(errors="replace")
-                code = None if channel.is_open() else channel.returncode
+                channel.close_channel(STDIN)
+                channel.run_forever(timeout=TRANSFER_TIMEOUT)
+                known = not channel.is_open() and channel.peek_channel(STATUS)
+                code = channel.returncode if known else None
+                return code, channel.read_all().decode(errors="replace")
             except _broken() as error:
                 raise InfrastructureError(
                     f"The transfer of the files to the pod {self.name} broke off.", details=mask(str(error))
                 ) from error
             finally:
                 channel.close()
-        if code != 0:
-            raise InfrastructureError(f"The pod {self.name} could not unpack the files.", details=mask(said))
 
     def run(self) -> int:
         """Let the command run to its end, its output going to the log; returns its exit code.
@@ -388,7 +398,7 @@ def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, An
         "initContainers": [
             {
                 "name": "receive",
-                "command": ["sh", "-c", f"until [ -e {WORK}/.ready ]; do sleep 0.05; done"],
+                "command": ["sh", "-c", f"until [ -e {READY} ]; do sleep 0.05; done"],
                 **common,
             }
         ],

@@ -22,17 +22,24 @@ def selector(release: str) -> str:
 
 
 def wanted_replicas(cluster: Kubernetes, namespace: str, release: str) -> int:
-    """How many pods the release's Deployments want: what an autoscaler last decided, or the chart."""
+    """How many pods the release's Deployments want: what the chart or an autoscaler says, and at least its minimum."""
     from kubernetes import client
 
     apps = client.AppsV1Api(cluster.core.api_client)
-    found = cluster.call(
-        f"list deployments in {namespace}",
-        apps.list_namespaced_deployment,
-        namespace,
-        label_selector=selector(release),
+    scaling = client.AutoscalingV2Api(cluster.core.api_client)
+    labels = {"label_selector": selector(release)}
+    deployments = cluster.call(f"list deployments in {namespace}", apps.list_namespaced_deployment, namespace, **labels)
+    autoscalers = cluster.call(
+        f"list autoscalers in {namespace}", scaling.list_namespaced_horizontal_pod_autoscaler, namespace, **labels
     )
-    return sum(int(item["spec"].get("replicas", 1)) for item in found["items"])
+    # right after an installation the autoscaler has not raised the Deployment to its minimum yet
+    least = {
+        item["spec"]["scaleTargetRef"]["name"]: int(item["spec"].get("minReplicas", 1)) for item in autoscalers["items"]
+    }
+    return sum(
+        max(int(item["spec"].get("replicas", 1)), least.get(item["metadata"]["name"], 0))
+        for item in deployments["items"]
+    )
 
 
 def diagnose(cluster: Kubernetes, namespace: str, release: str) -> list[str]:
