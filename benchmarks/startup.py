@@ -1,4 +1,4 @@
-"""How long `pipeline-tools --help` takes, beside `python -c pass` of the same Python, in turns: ``python benchmarks/startup.py``."""
+"""How long `pipeline-tools --help` takes, beside `python -c pass`, in turns: ``.venv/bin/python benchmarks/startup.py``."""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ def test_an_interrupt_stops_the_children_and_the_ledger_tells_it(project: Path, 
 def test_two_runs_at_once_are_refused(project: Path) -> None:
     started = project / "started"
     (project / "tests/test_sample.py").write_text(
-        f"import pathlib, time\n\n\ndef test_long() -> None:\n    pathlib.Path({str(started)!r}).touch()\n    time.sleep(60)\n"
+        "import pathlib, time\n\n\ndef test_long() -> None:\n"
+        f"    pathlib.Path({str(started)!r}).touch()\n    time.sleep(60)\n"
     )
     with subprocess.Popen([*TOOL, "run"], cwd=project, stderr=subprocess.DEVNULL) as process:
         wait_for(started.exists)

@@ -38,8 +38,8 @@ def test_kinds_name_steps_in_the_order_of_their_needs() -> None:
 
 
 def test_each_class_of_error_has_an_exit_code_of_its_own() -> None:
-    classes = [errors.PipelineError, *errors.PipelineError.__subclasses__()]
-    ours = [cls for cls in classes if cls.__module__ == errors.__name__]
+    ours: list[type[errors.PipelineError]] = [errors.PipelineError]
+    ours += [cls for cls in errors.PipelineError.__subclasses__() if cls.__module__ == errors.__name__]
     assert len({cls.exit_code for cls in ours}) == len(ours) == 7
     assert len({cls.kind for cls in ours}) == len(ours)
 
