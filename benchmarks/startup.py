@@ -1,4 +1,4 @@
-"""How long `pipeline-tools --help` takes, beside `python -c pass`, in turns: ``.venv/bin/python benchmarks/startup.py``."""
+"""How long `pipeline-tools --help` takes, beside `python -c pass`, in turns: run it with the Python of `.venv`."""
 
 from __future__ import annotations
 

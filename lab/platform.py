@@ -20,7 +20,7 @@ TELLING = {
     "sonarqube": ("url",),
     "artifactory": ("url",),
 }
-SMALL = {"cpu": "50m", "memory": "64Mi"}
+SMALL = {"cpu": "50m", "memory": "128Mi"}
 
 
 def remember(lab: Lab, file: Path) -> None:
