@@ -44,7 +44,7 @@ def lint(chart: Path, values: Sequence[Path], *, log: Callable[[str], None], set
 
 def package(chart: Path, *, version: str, into: Path, log: Callable[[str], None]) -> Path:
     """Package a chart; returns the archive."""
-    argv = ["helm", "package", chart, "--version", version, "--destination", into]
+    argv = ["helm", "package", str(chart), "--version", version, "--destination", str(into)]
     try:
         run(argv, timeout=TIMEOUT, log=log)
     except ProcessFailed as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +159,8 @@ class Kubernetes:
     def __init__(self, *, kubeconfig: str | Path | None = None, context: str | None = None) -> None:
         self._client = _connect(Path(kubeconfig).expanduser() if kubeconfig else None, context)
         self.address: str = self._client.configuration.host
+        # connections are kept for the next call; they go with us
+        weakref.finalize(self, self._client.close)
 
     @cached_property
     def core(self) -> Any:

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -212,6 +212,7 @@ class PodSession:
                 ) from error
             finally:
                 channel.close()
+                channel.sock.shutdown()  # close() leaves the socket open when the server was the first to close
 
     def run(self) -> int:
         """Let the command run to its end, its output going to the log; returns its exit code.
@@ -350,10 +351,11 @@ class PodSession:
                 _preload_content=False,
                 _request_timeout=(5.0, self.task.timeout + MARGIN),
             )
-            for chunk in response.stream():
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    lines.put(line.decode(errors="replace"))
+            with closing(response):
+                for chunk in response.stream():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        lines.put(line.decode(errors="replace"))
         if rest:
             lines.put(rest.decode(errors="replace"))
         lines.put(None)

@@ -67,6 +67,11 @@ def project(tmp_path: Path, platform: Any, request: pytest.FixtureRequest) -> It
     requests.post(f"{url}/api/projects/delete", data={"project": name}, auth=("admin", password), timeout=30)
 
 
+def name_of(project: Path) -> str:
+    name: str = yaml.safe_load((project / "pipeline.yml").read_text())["name"]
+    return name
+
+
 def git(folder: Path, *words: str) -> str:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     return subprocess.run(
@@ -94,13 +99,13 @@ def ledger(project: Path, name: str) -> Any:
     return json.loads((project / ".pipeline/latest" / name).read_text())
 
 
-def objects(cluster: Kubernetes, namespace: str) -> list[str]:
-    """The names of all pods and Secrets of sessions."""
+def objects(cluster: Kubernetes, namespace: str, start: str) -> list[str]:
+    """The names of the pods and Secrets of sessions that begin so; other projects may be at work as well."""
     found = []
     for listing in (cluster.core.list_namespaced_pod, cluster.core.list_namespaced_secret):
         items = cluster.call("list", listing, namespace, label_selector=SELECTOR)["items"]
         found += [item["metadata"]["name"] for item in items]
-    return found
+    return [name for name in found if name.startswith(start)]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -147,7 +152,7 @@ def test_a_good_project_is_green_and_the_token_is_nowhere(
     assert outputs["measures"]["coverage"] == 100.0
     assert outputs["measures"]["tests"] == 1
     assert outputs["measures"]["ncloc"] == 2, "only what git tracks was analysed, and no report"
-    assert objects(cluster, namespace) == []
+    assert objects(cluster, namespace, name_of(project)) == []
 
     key = outputs["project_key"]
     answer = requests.get(
@@ -186,7 +191,7 @@ def test_a_bad_project_is_red_with_each_condition_and_its_report(
     gate = ledger(project, "steps/scan/gate.json")
     assert gate["gate"] == "ERROR"
     assert gate["measures"]["coverage"] < 80
-    assert objects(cluster, platform["scan"]["namespace"]) == []
+    assert objects(cluster, platform["scan"]["namespace"], name_of(project)) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -196,7 +201,7 @@ def test_an_interrupt_deletes_pod_and_secret(
     namespace = platform["scan"]["namespace"]
 
     def running() -> bool:
-        pods = cluster.pods(namespace, SELECTOR)
+        pods = [pod for pod in cluster.pods(namespace, SELECTOR) if pod.name.startswith(name_of(project))]
         return any(container.state == "running" for pod in pods for container in pod.containers)
 
     with subprocess.Popen(command(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -206,7 +211,7 @@ def test_an_interrupt_deletes_pod_and_secret(
         process.send_signal(number)  # an impatient user presses twice
         assert process.wait(30) == 130
         assert time.monotonic() - begun < 10
-    assert objects(cluster, namespace) == []
+    assert objects(cluster, namespace, name_of(project)) == []
     assert ledger(project, "error.json")["class"] == "interrupted"
 
 
@@ -218,7 +223,7 @@ def test_a_wrong_token_is_a_credential_error_before_anything_is_made(
     error = ledger(project, "error.json")
     assert "does not accept the token" in error["message"]
     assert "squ_" not in result.stdout + result.stderr
-    assert objects(cluster, platform["scan"]["namespace"]) == []
+    assert objects(cluster, platform["scan"]["namespace"], name_of(project)) == []
 
 
 def test_a_server_that_is_not_there_is_an_infrastructure_error(project: Path) -> None:

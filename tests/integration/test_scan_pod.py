@@ -17,7 +17,7 @@ from pipeline_tools.errors import ConfigError, InfrastructureError, PipelineErro
 from pipeline_tools.steps.scan import registry_of
 from pipeline_tools.systems.kubernetes import Kubernetes, NotFound, secret_body
 from pipeline_tools.systems.pod import EXPIRES, SESSION_LABEL, PullCredentials, Task, pod_session
-from tests.integration.test_scan import SELECTOR, cluster, objects, platform
+from tests.integration.test_scan import cluster, objects, platform
 
 __all__ = ["cluster", "platform"]
 
@@ -26,7 +26,7 @@ __all__ = ["cluster", "platform"]
 def namespace(platform: Any, cluster: Kubernetes) -> Iterator[str]:
     name: str = platform["scan"]["namespace"]
     yield name
-    assert objects(cluster, name) == []
+    assert objects(cluster, name, "session-") == []
 
 
 @pytest.fixture
@@ -120,16 +120,16 @@ def test_someone_deletes_the_pod(cluster: Kubernetes, namespace: str, platform: 
 def test_a_second_session_sweeps_what_a_killed_one_left_and_nothing_else(
     cluster: Kubernetes, namespace: str, platform: Any, pull: PullCredentials
 ) -> None:
-    for name, end in (("left-behind", "2020-01-01T00:00:00+00:00"), ("at-work", "2999-01-01T00:00:00+00:00")):
+    for name, end in (("session-left", "2020-01-01T00:00:00+00:00"), ("session-at-work", "2999-01-01T00:00:00+00:00")):
         about = {"labels": {SESSION_LABEL: name}, "annotations": {EXPIRES: end}}
         cluster.create_secret(namespace, secret_body(name, "Opaque", {"A": "b"}, **about))
     cluster.create_secret(namespace, secret_body("no-session", "Opaque", {"A": "b"}))
     try:
         assert run(cluster, namespace, task(platform, pull, "true"))[0] == 0
-        assert objects(cluster, namespace) == ["at-work"]
+        assert objects(cluster, namespace, "session-") == ["session-at-work"]
         assert cluster.read_secret(namespace, "no-session", "A") == "b"
     finally:
-        for name in ("at-work", "no-session"):
+        for name in ("session-at-work", "no-session"):
             cluster.core.delete_namespaced_secret(name, namespace)
 
 
@@ -202,7 +202,7 @@ def test_the_cluster_goes_away_in_the_middle(
             session.run()
     assert f"{SESSION_LABEL}={session.name}" in lines[-1], "it says what was left and how to delete it"
     assert "kubectl" in lines[-1]
-    left = objects(cluster, namespace)
-    assert session.name in left
-    cluster.core.delete_collection_namespaced_pod(namespace, label_selector=SELECTOR, grace_period_seconds=0)
-    cluster.core.delete_collection_namespaced_secret(namespace, label_selector=SELECTOR)
+    assert session.name in objects(cluster, namespace, "session-")
+    ours = {"label_selector": f"{SESSION_LABEL}={session.name}"}
+    cluster.core.delete_collection_namespaced_pod(namespace, grace_period_seconds=0, **ours)
+    cluster.core.delete_collection_namespaced_secret(namespace, **ours)
