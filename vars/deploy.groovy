@@ -1,0 +1,4 @@
+/** The step `deploy`: install or upgrade the release with helm and wait until it is ready. */
+def call(Map parameters = [:]) {
+    pipelineStep(parameters, 'deploy')
+}

@@ -1,0 +1,4 @@
+/** The step `scan`: analyse the code with SonarQube in a pod and ask its quality gate. */
+def call(Map parameters = [:]) {
+    pipelineStep(parameters, 'scan')
+}
