@@ -52,10 +52,10 @@ def lab(context: click.Context) -> None:
 @click.pass_obj
 def up(lab: Lab, background: bool, wanted: tuple[str, ...], theirs: Path | None) -> int:
     """Start what does not run yet; on a fresh machine build it first. Safe to repeat."""
-    health.insist(lab)
+    servers = platform.own(lab, theirs) if os.geteuid() == 0 else {}
+    health.insist(lab, servers)
     lab.make_folders()
-    if theirs is not None:
-        platform.remember(lab, theirs)
+    platform.remember(lab, servers)
     if background or wanted:
         _in_background(lab)
         return _wait(lab, wanted) if wanted else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +28,18 @@ class Finding:
     text: str
 
 
-def examine(lab: Lab) -> list[Finding]:
-    """Check the machine. Only looks: nothing is installed or changed."""
-    return [Finding(name=name, good=good, text=text) for name, good, text in _checks(lab)]
+def examine(lab: Lab, theirs: Collection[str] = ()) -> list[Finding]:
+    """Check the machine; ``theirs`` are the user's own servers. Only looks: nothing is installed or changed."""
+    return [Finding(name=name, good=good, text=text) for name, good, text in _checks(lab, theirs)]
 
 
-def insist(lab: Lab) -> None:
+def insist(lab: Lab, theirs: Collection[str] = ()) -> None:
     """Refuse a machine on which the laboratory cannot work.
 
     Raises:
         ConfigError: with everything that is missing.
     """
-    bad = [finding for finding in examine(lab) if not finding.good]
+    bad = [finding for finding in examine(lab, theirs) if not finding.good]
     if bad:
         raise ConfigError(
             "The laboratory cannot start on this machine.",
@@ -48,27 +48,29 @@ def insist(lab: Lab) -> None:
         )
 
 
-def _checks(lab: Lab) -> Iterator[tuple[str, bool, str]]:
+def _checks(lab: Lab, theirs: Collection[str]) -> Iterator[tuple[str, bool, str]]:
     root = os.geteuid() == 0
     yield "root", root, "yes" if root else "needed for namespaces, cgroups and mounts: use sudo -E"
-    missing = missing_packages()
-    apt = shutil.which("apt-get") is not None
-    yield (
-        "packages",
-        apt or not missing,
-        ("to be installed: " + " ".join(missing) if apt else "no apt-get to install " + " ".join(missing))
-        if missing
-        else "all there",
-    )
-    unmade = [build for build in builds.BUILDS.values() if not build.folder(lab.builds).is_dir()]
-    yield _go(bool(unmade))
-    found = java.find()
-    yield "java", found is not None, str(found or f"a JDK {java.OLDEST} or newer is needed: set JAVA_HOME")
+    missing = " ".join(missing_packages())
+    if shutil.which("apt-get") is None:
+        yield "packages", not missing, f"no apt-get here to install {missing}" if missing else "all there"
+    else:
+        yield "packages", True, f"to be installed: {missing}" if missing else "all there"
+    if "sonarqube" not in theirs:
+        found = java.find()
+        yield "java", found is not None, str(found or f"a JDK {java.OLDEST} or newer is needed: set JAVA_HOME")
+    tun = Path("/dev/net/tun").exists()
+    yield "network device", tun, "/dev/net/tun" if tun else "/dev/net/tun is missing: modprobe tun"
+    if root:  # nobody else may look everywhere
+        yield from _checks_as_root(lab)
+
+
+def _checks_as_root(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     groups = world.CGROUPS
     writable = os.access(groups, os.W_OK) and any(groups.iterdir())
     yield "cgroups", writable, "writable" if writable else f"{groups} is not writable"
-    tun = Path("/dev/net/tun").exists()
-    yield "network device", tun, "/dev/net/tun" if tun else "/dev/net/tun is missing: modprobe tun"
+    unmade = [build for build in builds.BUILDS.values() if not build.folder(lab.builds).is_dir()]
+    yield _go(bool(unmade))
     alive = world.running(lab)
     disk = shutil.disk_usage(_existing(lab.dir)).free / GIB
     wanted = 0 if alive else 12 if unmade else 6
@@ -77,14 +79,11 @@ def _checks(lab: Lab) -> Iterator[tuple[str, bool, str]]:
     yield "memory", alive or memory >= 5, f"{memory:.0f} GB available; {0 if alive else 5} are needed"
     length = len(str(lab.run / "supervisor.sock.999999"))
     yield "folder", length < 108, f"{lab.dir}" + ("" if length < 108 else ": its path is too long for sockets")
-    taken = [] if alive else list(world.taken_ports(lab)) if shutil.which("ss") else []
-    yield (
-        "ports",
-        not taken,
-        "; ".join(taken) + f"; choose others: export PIPELINE_TOOLS_LAB_PORT={lab.port + 1000}"
-        if taken
-        else f"{lab.port + 18} to {lab.port + 102}",
-    )
+    taken = [] if alive or not shutil.which("ss") else list(world.taken_ports(lab))
+    if taken:
+        yield "ports", False, "\n  ".join([*taken, f"another laboratory beside it: {world.elsewhere(lab)}"])
+    else:
+        yield "ports", True, f"{lab.port + 18} to {lab.port + 102}"
     stale = world.read(lab) is not None and not alive
     yield "state", True, "runs" if alive else "was killed: `lab up` heals it" if stale else "is down"
 

@@ -156,14 +156,13 @@ def _bring(
 
 
 def _start(lab: Lab, program: str) -> None:
-    supervised = world.supervisor(lab)
-    if supervised.getProcessInfo(program)["statename"] not in ("STARTING", "RUNNING", "BACKOFF"):
+    if world.ask(lab, "getProcessInfo", program)["statename"] not in ("STARTING", "RUNNING", "BACKOFF"):
         with suppress(xmlrpc.client.Fault):  # why it does not start is seen while waiting for it
-            supervised.startProcess(program, False)
+            world.ask(lab, "startProcess", program, False)
 
 
 def _complain_if_dead(lab: Lab, program: str) -> None:
-    info: dict[str, Any] = world.supervisor(lab).getProcessInfo(program)
+    info: dict[str, Any] = world.ask(lab, "getProcessInfo", program)
     if info["statename"] in ("FATAL", "EXITED", "STOPPED"):
         log = lab.log / f"{program}.log"
         tail = log.read_text(errors="replace").splitlines()[-10:] if log.is_file() else []

@@ -23,26 +23,32 @@ TELLING = {
 SMALL = {"cpu": "50m", "memory": "128Mi"}
 
 
-def remember(lab: Lab, file: Path) -> None:
-    """Keep the user's platform file: the servers that it names are used instead of parts, until ``reset``."""
+def read(file: Path) -> dict[str, Any]:
+    """The sections of a user's platform file that name a server of theirs.
+
+    Raises:
+        ConfigError: the file is not what it should be.
+    """
     try:
         values = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"The platform file {file} cannot be read.", details=str(error)) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"The platform file {file} is no mapping of sections.")
-    (lab.dir / "own.yml").write_text(yaml.safe_dump(values))
+    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+        raise ConfigError(f"The platform file {file} is not made of sections (`sonarqube: {{url: …}}`).")
+    return {name: section for name, section in values.items() if any(section.get(key) for key in TELLING.get(name, ()))}
 
 
-def own(lab: Lab) -> dict[str, Any]:
-    """The sections of the user's platform file that name a server of theirs."""
-    file = lab.dir / "own.yml"
-    values: dict[str, Any] = yaml.safe_load(file.read_text()) if file.is_file() else {}
-    return {
-        name: section
-        for name, section in values.items()
-        if any((section or {}).get(key) for key in TELLING.get(name, ()))
-    }
+def own(lab: Lab, given: Path | None = None) -> dict[str, Any]:
+    """The user's own servers: of the file given now, or else of the one that was remembered; until ``reset``."""
+    remembered = lab.dir / "own.yml"
+    if given is not None:
+        return read(given)
+    return read(remembered) if remembered.is_file() else {}
+
+
+def remember(lab: Lab, servers: dict[str, Any]) -> None:
+    """Keep the user's own servers for the next `up`."""
+    _write(lab.dir / "own.yml", yaml.safe_dump(servers))
 
 
 def make_credentials(lab: Lab) -> None:

@@ -132,10 +132,11 @@ def stop(lab: Lab) -> None:
     shutil.rmtree(lab.run, ignore_errors=True)
 
 
-def supervisor(lab: Lab) -> Any:
-    """The remote procedures of the laboratory's supervisord (``.supervisor.startProcess`` …)."""
+def ask(lab: Lab, procedure: str, *arguments: object) -> Any:
+    """Call a remote procedure of the laboratory's supervisord (``startProcess`` …)."""
     transport = SupervisorTransport(None, None, f"unix://{lab.run / 'supervisor.sock'}")
-    return cast(Any, xmlrpc.client.ServerProxy("http://lab", transport=transport)).supervisor
+    with xmlrpc.client.ServerProxy("http://lab", transport=transport) as server:
+        return getattr(cast(Any, server).supervisor, procedure)(*arguments)
 
 
 def inside(lab: Lab, *command: str | Path, stdin: bytes | None = None, timeout: float = 600) -> str:
@@ -161,14 +162,17 @@ def holder(port: int) -> str:
 
 
 def _check_ports(lab: Lab) -> None:
-    taken = list(taken_ports(lab))
-    if taken:
+    if taken := list(taken_ports(lab)):
         raise ConfigError(
             "Ports of the laboratory are in use.",
             details="\n".join(taken),
-            hint="Stop that, or give this laboratory a folder and ports of its own: "
-            f"export PIPELINE_TOOLS_LAB_DIR={lab.dir}-2 PIPELINE_TOOLS_LAB_PORT={lab.port + 1000}",
+            hint=f"Stop that, or have this one elsewhere: {elsewhere(lab)}",
         )
+
+
+def elsewhere(lab: Lab) -> str:
+    """What to type for a laboratory beside whatever has this one's ports."""
+    return f"export PIPELINE_TOOLS_LAB_DIR={lab.dir}-2 PIPELINE_TOOLS_LAB_PORT={lab.port + 1000}"
 
 
 def taken_ports(lab: Lab) -> Iterator[str]:
@@ -226,11 +230,10 @@ def _ask_slirp(lab: Lab, question: Mapping[str, Any]) -> dict[str, Any]:
 def _end_programs(lab: Lab) -> None:
     """Ask all programs at once to end; those that a kill would harm (databases) get their time."""
     with contextlib.suppress(OSError, xmlrpc.client.Error):
-        supervised = supervisor(lab)
-        supervised.stopAllProcesses(False)
+        ask(lab, "stopAllProcesses", False)
         end = time.monotonic() + GRACE
         while time.monotonic() < end:
-            if not any(entry["statename"] in ("RUNNING", "STOPPING") for entry in supervised.getAllProcessInfo()):
+            if not any(entry["statename"] in ("RUNNING", "STOPPING") for entry in ask(lab, "getAllProcessInfo")):
                 break
             time.sleep(0.1)
 
@@ -239,7 +242,7 @@ def _hierarchies() -> list[Path]:
     """Roots of the cgroup hierarchies: one with version 2, one for each controller with version 1."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink() and path.name != "unified"]
+    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
 def _make_cgroups(lab: Lab) -> None:
