@@ -102,23 +102,38 @@ def pod_session(kubernetes: Kubernetes, namespace: str, task: Task, log: Callabl
         ConfigError, CredentialError, InfrastructureError: the pod could not be made, with the reason.
     """
     session = PodSession(kubernetes, namespace, task, log)
-    try:
-        session.create()
-        yield session
-    finally:
-        with _undisturbed():
+    with _one_interrupt() as ignore_interrupts:
+        try:
+            session.create()
+            yield session
+        finally:
+            ignore_interrupts()
             session.remove()
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM: a second one, while the pod is being deleted, would leave it behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _one_interrupt() -> Iterator[Callable[[], None]]:
+    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt; a second one would come while the pod is being deleted.
+
+    Gives a function that ignores them from now on.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where none can arrive
+        yield lambda: None
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ignore() -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def interrupt(number: int, frame: object) -> None:
+        ignore()
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        for number in before:
+            signal.signal(number, interrupt)
+        yield ignore
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -322,7 +337,7 @@ class PodSession:
         Lines up to ``seen`` were logged before the stream broke. The stream is read in a thread of its own, so that
         Ctrl-C is noticed in the middle of it, and a cluster that went away without a word as well.
         """
-        lines: queue.Queue[str | None] = queue.Queue()
+        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         logged = seen
         threading.Thread(target=self._pump, args=(lines,), daemon=True).start()
         while True:
@@ -338,7 +353,7 @@ class PodSession:
                 seen = stamp
                 self.log(mask(text))
 
-    def _pump(self, lines: queue.Queue[str | None]) -> None:
+    def _pump(self, lines: queue.SimpleQueue[str | None]) -> None:
         rest = b""
         # when the stream breaks, whoever reads the queue finds out why by asking for the pod
         with suppress(Exception):

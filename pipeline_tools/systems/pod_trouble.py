@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError
 from pipeline_tools.masking import mask
-from pipeline_tools.systems.kubernetes import Pod
+from pipeline_tools.systems.kubernetes import Container, Pod
+
+Kind = Literal[
+    "access", "image", "registry", "unschedulable", "evicted", "memory", "deadline", "start", "crash", "failed"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """Why a pod does not run, or has failed; ``transient``: it may still come right by itself."""
+    """Why a pod does not run, or has failed.
 
-    kind: Literal["image", "unschedulable", "evicted", "memory", "deadline", "config", "crash", "failed"]
+    Attributes:
+        kind: ``access``, ``image`` and ``registry`` are why an image is not pulled: the registry refuses the
+            credentials, has no such image, or is not reached.
+        transient: it may still come right by itself.
+    """
+
+    kind: Kind
     message: str
     transient: bool = False
 
@@ -34,15 +45,12 @@ def diagnose(pod: Pod) -> Trouble | None:
     for container in (*pod.init_containers, *pod.containers):
         about = f"container {container.name}"
         if container.reason in _IMAGE:
-            # the node tries again after the first error; when it begins to back off it is time to say so
-            transient = container.reason == "ErrImagePull"
-            said = container.message or container.reason
-            return Trouble(kind="image", message=f"{container.image} cannot be pulled: {said}", transient=transient)
+            return _pull_trouble(container)
         if container.reason in _CONFIG:
             # the Secret is made a moment after the pod: the node tries again
-            return Trouble(kind="config", message=f"{about} cannot start: {container.message}", transient=True)
+            return Trouble(kind="start", message=f"{about} cannot start: {container.message}", transient=True)
         if container.reason in ("StartError", "ContainerCannotRun"):
-            return Trouble(kind="config", message=f"{about} cannot start: {container.message}")
+            return Trouble(kind="start", message=f"{about} cannot start: {container.message}")
         if "OOMKilled" in (container.reason, container.last_reason):
             return Trouble(kind="memory", message=f"{about} used more memory than its limit and was killed")
         if container.reason == "CrashLoopBackOff":
@@ -53,22 +61,36 @@ def diagnose(pod: Pod) -> Trouble | None:
     return None
 
 
+def _pull_trouble(container: Container) -> Trouble:
+    said = container.message or container.reason
+    message = f"{container.image} cannot be pulled: {said}"
+    if re.search(r"unauthorized|authorization failed|403 forbidden|denied|no basic auth", said, re.IGNORECASE):
+        return Trouble(kind="access", message=message)
+    if re.search(r"not found|invalid", said, re.IGNORECASE):
+        return Trouble(kind="image", message=message)
+    # the node tries again after the first error; when it begins to back off it is time to say so
+    return Trouble(kind="registry", message=message, transient=container.reason == "ErrImagePull")
+
+
+_CLASSES: dict[Kind, type[PipelineError]] = {
+    "access": CredentialError,
+    "image": ConfigError,
+    "start": ConfigError,
+    "memory": ConfigError,
+}
+_HINTS: dict[Kind, str] = {
+    "access": "Check the credentials of the registry, or the step's image_pull_secret.",
+    "image": "Check the name and tag of the image.",
+    "registry": "Can the cluster's nodes reach the registry?",
+    "start": "Does the image have the program, and a shell and tar?",
+    "memory": "Raise the step's memory.",
+    "deadline": "Raise the step's timeout, or look in its log for what took so long.",
+    "unschedulable": "Lower the step's cpu or memory_request, or give the cluster more room.",
+}
+
+
 def error_of(trouble: Trouble, pod: str) -> PipelineError:
     """The error to raise for a pod's trouble, with what to do next."""
     text = f"The pod {pod} did not do its work: {mask(trouble.message)}."
-    if trouble.kind == "image":
-        said = trouble.message.lower()
-        if any(word in said for word in ("unauthorized", "401", "403", "denied", "no basic auth")):
-            return CredentialError(text, hint="Check the credentials of the registry, or the step's image_pull_secret.")
-        if "not found" in said or "invalid" in said:
-            return ConfigError(text, hint="Check the name and tag of the image.")
-        return InfrastructureError(text, hint="Can the cluster's nodes reach the registry?")
-    if trouble.kind == "config":
-        return ConfigError(text, hint="Does the image have the program, and a shell and tar?")
-    if trouble.kind == "memory":
-        return ConfigError(text, hint="Raise the step's memory.")
-    if trouble.kind == "deadline":
-        return InfrastructureError(text, hint="Raise the step's timeout, or look in its log for what took so long.")
-    if trouble.kind == "unschedulable":
-        return InfrastructureError(text, hint="Lower the step's cpu or memory_request, or give the cluster more room.")
-    return InfrastructureError(text, hint="The pod's events and log, above, may say more.")
+    hint = _HINTS.get(trouble.kind, "The pod's events and log may say more.")
+    return _CLASSES.get(trouble.kind, InfrastructureError)(text, hint=hint)

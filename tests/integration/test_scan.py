@@ -62,9 +62,15 @@ def project(tmp_path: Path, platform: Any, request: pytest.FixtureRequest) -> It
     git(tmp_path, "add", "app", "tests", "conftest.py", "pipeline.yml")
     git(tmp_path, "commit", "--quiet", "--message", "first")
     yield tmp_path
-    password = (LAB / "credentials/sonar-admin-password").read_text().strip()
-    url = platform["sonarqube"]["url"]
-    requests.post(f"{url}/api/projects/delete", data={"project": name}, auth=("admin", password), timeout=30)
+    sonarqube(platform, "POST", "projects/delete", project=name)
+
+
+def sonarqube(platform: Any, method: str, path: str, **parameters: str) -> requests.Response:
+    """Call SonarQube's Web API as its administrator."""
+    auth = ("admin", (LAB / "credentials/sonar-admin-password").read_text().strip())
+    return requests.request(
+        method, f"{platform['sonarqube']['url']}/api/{path}", params=parameters, auth=auth, timeout=30
+    )
 
 
 def name_of(project: Path) -> str:
@@ -155,10 +161,7 @@ def test_a_good_project_is_green_and_the_token_is_nowhere(
     assert objects(cluster, namespace, name_of(project)) == []
 
     key = outputs["project_key"]
-    answer = requests.get(
-        f"{platform['sonarqube']['url']}/api/project_analyses/search?project={key}", auth=(token, ""), timeout=30
-    )
-    (analysis,) = answer.json()["analyses"]
+    (analysis,) = sonarqube(platform, "GET", "project_analyses/search", project=key).json()["analyses"]
     assert analysis["key"] == outputs["analysis"]
     assert analysis["revision"] == git(project, "rev-parse", "HEAD")
     assert analysis["projectVersion"] == "1.2.3"

@@ -48,7 +48,7 @@ UNSCHEDULABLE = {
         ),
         (
             {"phase": "Failed", "containerStatuses": [container("terminated", reason="StartError", message="no sh")]},
-            "config",
+            "start",
             "no sh",
         ),
         ({"phase": "Failed", "message": "node shut down"}, "failed", "node shut down"),
