@@ -20,7 +20,11 @@ TELLING = {
     "sonarqube": ("url",),
     "artifactory": ("url",),
 }
-SMALL = {"cpu": "50m", "memory": "128Mi"}
+# A pod must need less than half of what it requests, or the chart's autoscaler adds pods without any load.
+SMALL = {
+    "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+    "autoscaling": {"minReplicas": 2, "maxReplicas": 4},
+}
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -94,8 +98,7 @@ def write(lab: Lab) -> None:
         lab.dir / "platform.yml"
     )
     _write(lab.dir / "platform.yml", f"{header}\n{yaml.safe_dump(values | theirs, sort_keys=False)}")
-    small = {"resources": {"requests": SMALL, "limits": {"memory": "256Mi"}}}
-    _write(lab.dir / "small.yaml", f"# Sizes for a small machine.\n{yaml.safe_dump(small)}")
+    _write(lab.dir / "small.yaml", f"# Sizes for a small machine.\n{yaml.safe_dump(SMALL)}")
 
 
 def _environment(lab: Lab, name: str) -> dict[str, Any]:
