@@ -24,6 +24,8 @@ class LibraryTest extends BasePipelineTest {
     List<String> trace = []
     String plan = ''
     String failing = null
+    File workspace = CHECKOUT
+    boolean realShell = false
 
     PipelineTestHelper makeHelper() { return new PipelineTestHelper() }
 
@@ -49,7 +51,7 @@ class LibraryTest extends BasePipelineTest {
             new File(CHECKOUT, "resources/${name}").text
         })
         helper.registerAllowedMethod('readJSON', [Map], { Map from ->
-            new JsonSlurperClassic().parseText(from.text ?: new File(CHECKOUT, from.file.toString()).text)
+            new JsonSlurperClassic().parseText(from.text ?: new File(workspace, from.file.toString()).text)
         })
         helper.registerAllowedMethod('sh', [Map], { Map call -> shell(call) })
         helper.registerAllowedMethod('withCredentials', [List, Closure], { List bindings, Closure body ->
@@ -62,7 +64,7 @@ class LibraryTest extends BasePipelineTest {
         }
         helper.registerAllowedMethod('junit', [Map], { Map call -> trace << "junit ${call.testResults}".toString() })
         helper.registerAllowedMethod('archiveArtifacts', [Map], { Map call -> trace << 'archive' })
-        helper.registerAllowedMethod('fileExists', [String], { String path -> new File(CHECKOUT, path).exists() })
+        helper.registerAllowedMethod('fileExists', [String], { String path -> new File(workspace, path).exists() })
         helper.registerAllowedMethod('input', [Map], { Map call -> trace << "input ${call.message}".toString() })
         helper.registerAllowedMethod('lock', [String, Closure], { String name, Closure body ->
             trace << "lock ${name}".toString()
@@ -77,7 +79,35 @@ class LibraryTest extends BasePipelineTest {
         if (failing && command.contains(failing)) {
             throw new IllegalStateException("script returned exit code 3: ${command}")
         }
-        return call.returnStdout ? plan : null
+        return realShell ? reallyRun(command, call.returnStdout as boolean) : (call.returnStdout ? plan : null)
+    }
+
+    /** As Jenkins does it: in the workspace, an exit code other than 0 is an exception. */
+    Object reallyRun(String command, boolean wanted) {
+        ProcessBuilder builder = new ProcessBuilder('bash', '-ec', command).directory(workspace)
+        builder.environment().put('PATH', "${CHECKOUT}/.venv/bin:${System.getenv('PATH')}".toString())
+        builder.environment().remove('PIPELINE_TOOLS_PLATFORM')
+        Process process = builder.redirectError(new File(workspace, 'stderr.log')).start()
+        String said = process.inputStream.text
+        int code = process.waitFor()
+        if (code != 0) {
+            throw new IllegalStateException("script returned exit code ${code}: ${command}")
+        }
+        return wanted ? said : null
+    }
+
+    /** A workspace with a library project in `service`, the folder that the repository's own Jenkinsfile names. */
+    void realWorkspace(String test) {
+        realShell = true
+        workspace = Files.createTempDirectory('workspace').toFile()
+        Map files = ['service/pipeline.yml': 'kind: library\nname: fixture\nscan: {enabled: false}\n',
+                     'service/tests/test_it.py': test]
+        files.each { name, text ->
+            File file = new File(workspace, name)
+            file.parentFile.mkdirs()
+            file.text = text
+        }
+        reallyRun('git init --quiet && git add . && git -c user.name=t -c user.email=t@example.invalid commit -qm x', false)
     }
 
     void run(String body) {
@@ -163,6 +193,31 @@ class LibraryTest extends BasePipelineTest {
             fail('the failure was swallowed')
         } catch (IllegalStateException expected) {
             assertFalse(trace.any { it.startsWith('input') })
+        }
+    }
+
+    @Test
+    void theRepositorysOwnJenkinsfileRunsTheRealTool() {
+        realWorkspace('def test_it() -> None:\n    assert True\n')
+        runScript(new File(CHECKOUT, 'Jenkinsfile').path)
+        Map run = new JsonSlurperClassic().parse(new File(workspace, 'service/.pipeline/latest/run.json'))
+        assertEquals([['test', 'passed']], run.steps.collect { [it.id, it.status] })
+        assertTrue(trace.contains('junit service/.pipeline/latest/steps/*/junit.xml'))
+    }
+
+    @Test
+    void aRealFailureEndsTheBuildAndSaysWhy() {
+        realWorkspace('def test_it() -> None:\n    assert False\n')
+        try {
+            runScript(new File(CHECKOUT, 'Jenkinsfile').path)
+            fail('the failure was swallowed')
+        } catch (IllegalStateException expected) {
+            assertTrue(expected.message.contains('exit code 3'))
+        }
+        Map error = new JsonSlurperClassic().parse(new File(workspace, 'service/.pipeline/latest/error.json'))
+        assertEquals('quality', error['class'])
+        if (afterTheBody()) {
+            assertEquals('test: 1 of 1 tests failed.', binding.getVariable('currentBuild').description.toString())
         }
     }
 }
