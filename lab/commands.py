@@ -67,7 +67,11 @@ def up(lab: Lab, background: bool, wanted: tuple[str, ...], theirs: Path | None)
         def show(part: str, text: str) -> None:
             console.print(f"{time.monotonic() - start:7.1f} s  [bold]{part:<13}[/bold] {escape(text)}")
 
-        _up(lab, engine.Progress(lab=lab, show=show))
+        try:
+            _up(lab, engine.Progress(lab=lab, show=show))
+        except KeyboardInterrupt:
+            click.echo("What is up stays up: `lab up` goes on from here, `lab down` stops it.", err=True)
+            raise
     _table(lab, live=False)
     click.echo(f"\nup in {time.monotonic() - start:.0f} s; what uses it needs:")
     click.echo(f"export PIPELINE_TOOLS_PLATFORM={lab.dir}/platform.yml PATH={lab.dir}/bin:$PATH")

@@ -73,7 +73,6 @@ PARTS = (
     Part(
         name="kubernetes",
         version=_built("kubernetes"),
-        build="pause",
         needs=("containerd", "api-server"),
         programs=("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"),
         ready=cluster.node_ready,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -150,6 +151,14 @@ def test_another_laboratory_on_the_same_ports_is_refused_and_told_what_to_set(ow
     assert f"the laboratory in {own.dir}" in refused.stderr
     assert "PIPELINE_TOOLS_LAB_PORT=25000" in refused.stderr
     assert not second.dir.exists()
+
+
+def test_a_port_that_another_process_holds_is_named_with_that_process(tmp_path: Path) -> None:
+    second = Own(dir=tmp_path / "second", port=PORT + 2000)
+    with socket.create_server(("127.0.0.1", second.lab.ports["sonarqube"])):
+        refused = second.run("up", ok=False)
+    assert refused.exit_code == 2
+    assert f"port {second.lab.ports['sonarqube']} (for sonarqube) is held by process {os.getpid()}" in refused.stderr
 
 
 def test_someone_who_is_not_root_is_refused(stopped: Own, tmp_path: Path) -> None:
