@@ -9,10 +9,9 @@ import threading
 import time
 import xmlrpc.client
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lab import builds, world
 from lab.layout import Lab
@@ -80,93 +79,91 @@ def bring_up(lab: Lab, parts: Sequence[Part], progress: Progress) -> None:
     Raises:
         InfrastructureError: a part failed; the others were still brought up as far as they do not need it.
     """
-    slots = threading.Semaphore(builds.COMPILERS)
-    done = {part.name: threading.Event() for part in parts}
-    failed: dict[str, PipelineError] = {}
-
-    def bring(part: Part) -> None:
-        start = time.monotonic()
-        try:
-            _bring(lab, part, progress, slots, done, failed)
-            progress.say(part.name, "ready", seconds=time.monotonic() - start)
-        except Exception as error:  # a defect in one part must not leave the others waiting
-            known = (
-                error if isinstance(error, PipelineError) else InfrastructureError(f"{type(error).__name__}: {error}")
-            )
-            failed[part.name] = known
-            progress.say(part.name, "failed", known.message)
-        finally:
-            done[part.name].set()
-
-    threads = [threading.Thread(target=bring, args=(part,), daemon=True) for part in parts]
-    for thread in threads:
-        thread.start()
-    try:
+    with world.Supervisor(lab) as supervisor:
+        engine = _Engine(lab=lab, parts=parts, progress=progress, supervisor=supervisor)
+        threads = [threading.Thread(target=engine.bring, args=(part,), daemon=True) for part in parts]
         for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)  # in slices, so that a signal is heeded at once
-    except KeyboardInterrupt:
-        _end_builds(lab)
-        raise
-    if failed:
-        details = [f"✘ {name}: {error.message}" for name, error in failed.items()]
-        details += [line for error in failed.values() for line in error.details.splitlines()]
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.2)  # in slices, so that a signal is heeded at once
+        except KeyboardInterrupt:
+            _end_builds(lab)
+            raise
+    if engine.failed:
+        details = [f"✘ {name}: {error.message}" for name, error in engine.failed.items()]
+        details += [line for error in engine.failed.values() for line in error.details.splitlines()]
         raise InfrastructureError(
-            f"{len(failed)} of {len(parts)} parts did not come up.",
+            f"{len(engine.failed)} of {len(parts)} parts did not come up.",
             details="\n".join(details),
             hint=f"The logs are in {lab.log}. `lab up` goes on from here.",
         )
 
 
-def _bring(
-    lab: Lab,
-    part: Part,
-    progress: Progress,
-    slots: threading.Semaphore,
-    done: dict[str, threading.Event],
-    failed: dict[str, PipelineError],
-) -> None:
-    if part.build is not None:
-        build = builds.BUILDS[part.build]
-        folder = build.folder(lab.builds)
-        if not folder.is_dir():
-            with slots if build.processor else threading.Semaphore():
-                start = time.monotonic()
-                progress.say(part.name, "building", f"{build.name} {build.version}")
-                build.ensure(lab.builds, lambda line: progress.say(part.name, "building", line))
-            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            progress.say(part.name, "built", f"{size / 1e6:.0f} MB", time.monotonic() - start)
-    for need in part.needs:
-        done[need].wait()
-        if need in failed:
-            raise InfrastructureError(f"it needs {need}, which failed")
-    progress.say(part.name, "starting")
-    for program in part.programs:
-        _start(lab, program)
-    end = time.monotonic() + PATIENCE
-    while not part.ready(lab):
+class _Engine:
+    """What the parts' threads share."""
+
+    def __init__(self, *, lab: Lab, parts: Sequence[Part], progress: Progress, supervisor: world.Supervisor) -> None:
+        self.lab = lab
+        self.progress = progress
+        self.supervisor = supervisor
+        self.failed: dict[str, PipelineError] = {}
+        self._done = {part.name: threading.Event() for part in parts}
+        self._compilers = threading.Semaphore(builds.COMPILERS)
+
+    def bring(self, part: Part) -> None:
+        """Bring one part from nothing to ready; notes a failure instead of raising it."""
+        start = time.monotonic()
+        try:
+            if part.build is not None:
+                self._build(part, builds.BUILDS[part.build])
+            for need in part.needs:
+                self._done[need].wait()
+                if need in self.failed:
+                    raise InfrastructureError(f"it needs {need}, which failed")
+            self._start(part)
+            if part.setup is not None:
+                self.progress.say(part.name, "setting up")
+                part.setup(self.lab)
+            self.progress.say(part.name, "ready", seconds=time.monotonic() - start)
+        except Exception as error:  # a defect in one part must not leave the others waiting
+            known = error if isinstance(error, PipelineError) else InfrastructureError(repr(error))
+            self.failed[part.name] = known
+            self.progress.say(part.name, "failed", known.message)
+        finally:
+            self._done[part.name].set()
+
+    def _build(self, part: Part, build: builds.Build) -> None:
+        folder = build.folder(self.lab.builds)
+        if folder.is_dir():
+            return
+        with self._compilers if build.processor else nullcontext():
+            start = time.monotonic()
+            self.progress.say(part.name, "building", f"{build.name} {build.version}")
+            build.ensure(self.lab.builds, lambda line: self.progress.say(part.name, "building", line))
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        self.progress.say(part.name, "built", f"{size / 1e6:.0f} MB", time.monotonic() - start)
+
+    def _start(self, part: Part) -> None:
+        self.progress.say(part.name, "starting")
         for program in part.programs:
-            _complain_if_dead(lab, program)
-        if time.monotonic() > end:
-            raise InfrastructureError(f"no answer after {PATIENCE:.0f} s; see {lab.log}")
-        time.sleep(0.25)
-    if part.setup is not None:
-        progress.say(part.name, "setting up")
-        part.setup(lab)
+            if self.supervisor.state(program) not in ("STARTING", "RUNNING", "BACKOFF"):
+                with suppress(xmlrpc.client.Fault):  # why it does not start is seen while waiting for it
+                    self.supervisor.ask("startProcess", program, False)
+        end = time.monotonic() + PATIENCE
+        while not part.ready(self.lab):
+            for program in part.programs:
+                self._complain_if_dead(program)
+            if time.monotonic() > end:
+                raise InfrastructureError(f"no answer after {PATIENCE:.0f} s; see {self.lab.log}")
+            time.sleep(0.25)
 
-
-def _start(lab: Lab, program: str) -> None:
-    if world.ask(lab, "getProcessInfo", program)["statename"] not in ("STARTING", "RUNNING", "BACKOFF"):
-        with suppress(xmlrpc.client.Fault):  # why it does not start is seen while waiting for it
-            world.ask(lab, "startProcess", program, False)
-
-
-def _complain_if_dead(lab: Lab, program: str) -> None:
-    info: dict[str, Any] = world.ask(lab, "getProcessInfo", program)
-    if info["statename"] in ("FATAL", "EXITED", "STOPPED"):
-        log = lab.log / f"{program}.log"
-        tail = log.read_text(errors="replace").splitlines()[-10:] if log.is_file() else []
-        raise InfrastructureError(f"{program} does not stay up ({info['statename'].lower()})", details="\n".join(tail))
+    def _complain_if_dead(self, program: str) -> None:
+        if (state := self.supervisor.state(program)) in ("FATAL", "EXITED", "STOPPED"):
+            log = self.lab.log / f"{program}.log"
+            tail = log.read_text(errors="replace").splitlines()[-10:] if log.is_file() else []
+            raise InfrastructureError(f"{program} does not stay up ({state.lower()})", details="\n".join(tail))
 
 
 def _end_builds(lab: Lab) -> None:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import xmlrpc.client
 from collections.abc import Iterator, Mapping
@@ -132,11 +133,32 @@ def stop(lab: Lab) -> None:
     shutil.rmtree(lab.run, ignore_errors=True)
 
 
-def ask(lab: Lab, procedure: str, *arguments: object) -> Any:
-    """Call a remote procedure of the laboratory's supervisord (``startProcess`` …)."""
-    transport = SupervisorTransport(None, None, f"unix://{lab.run / 'supervisor.sock'}")
-    with xmlrpc.client.ServerProxy("http://lab", transport=transport) as server:
-        return getattr(cast(Any, server).supervisor, procedure)(*arguments)
+class Supervisor:
+    """The remote procedures of the laboratory's supervisord; may be shared by threads.
+
+    One connection for all calls: supervisord may spin at full speed for the rest of its life when a connection ends
+    in the moment in which it starts a program (it goes on polling a file descriptor that it has used again).
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        transport = SupervisorTransport(None, None, f"unix://{lab.run / 'supervisor.sock'}")
+        self._server = xmlrpc.client.ServerProxy("http://lab", transport=transport)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server("close")()
+
+    def ask(self, procedure: str, *arguments: object) -> Any:
+        """Call a procedure (``startProcess`` …)."""
+        with self._lock:
+            return getattr(cast(Any, self._server).supervisor, procedure)(*arguments)
+
+    def state(self, program: str) -> str:
+        """RUNNING, STARTING, BACKOFF, STOPPING, STOPPED, EXITED or FATAL."""
+        return str(self.ask("getProcessInfo", program)["statename"])
 
 
 def inside(lab: Lab, *command: str | Path, stdin: bytes | None = None, timeout: float = 600) -> str:
@@ -229,11 +251,11 @@ def _ask_slirp(lab: Lab, question: Mapping[str, Any]) -> dict[str, Any]:
 
 def _end_programs(lab: Lab) -> None:
     """Ask all programs at once to end; those that a kill would harm (databases) get their time."""
-    with contextlib.suppress(OSError, xmlrpc.client.Error):
-        ask(lab, "stopAllProcesses", False)
+    with contextlib.suppress(OSError, xmlrpc.client.Error), Supervisor(lab) as supervisor:
+        supervisor.ask("stopAllProcesses", False)
         end = time.monotonic() + GRACE
         while time.monotonic() < end:
-            if not any(entry["statename"] in ("RUNNING", "STOPPING") for entry in ask(lab, "getAllProcessInfo")):
+            if not any(entry["statename"] in ("RUNNING", "STOPPING") for entry in supervisor.ask("getAllProcessInfo")):
                 break
             time.sleep(0.1)
 

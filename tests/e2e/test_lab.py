@@ -112,7 +112,8 @@ def test_everything_answers_and_the_users_own_server_is_used_instead_of_ours(own
 
 def test_a_second_up_starts_nothing_anew(own: Own) -> None:
     def pids() -> list[int]:
-        return [entry["pid"] for entry in world.ask(own.lab, "getAllProcessInfo")]
+        with world.Supervisor(own.lab) as supervisor:
+            return [entry["pid"] for entry in supervisor.ask("getAllProcessInfo")]
 
     before = own.world(), pids()
     own.run("up")
