@@ -93,7 +93,9 @@ class Server:
         """``/artifactory/REPOSITORY/PATH``: the content itself."""
         user = self.user(request, write=request.method not in ("GET", "HEAD"))
         repository = self.repository(request.path_params["repository"])
-        path, _, matrix = request.path_params["path"].partition(";")
+        # cut before decoding: a property's value may hold an encoded semicolon
+        raw = request.scope["raw_path"].decode("ascii", "replace").split("/", 3)[3]
+        path, matrix = unquote(raw.partition(";")[0]), raw.partition(";")[2]
         if request.method in ("PUT", "POST"):
             return await self._deploy(request, repository, path, _properties(matrix), user, request.stream())
         artifact = self._artifact(repository, path)
@@ -112,7 +114,8 @@ class Server:
         except InvalidPathError as error:
             raise HTTPException(400, f"Invalid path: {path}") from error
         if artifact is None:
-            raise HTTPException(404, f"Unable to find the specified resource: {repository}/{path}")
+            # in Artifactory's words, which clients look for
+            raise HTTPException(404, f"File not found: Unable to find item {repository}/{path}")
         return artifact
 
     async def _deploy(
@@ -277,6 +280,9 @@ def _described(artifact: Artifact, base: str, user: User) -> dict[str, Any]:
         "path": f"/{artifact.path}",
         "created": artifact.created,
         "createdBy": artifact.created_by,
+        "lastModified": artifact.created,
+        "modifiedBy": artifact.created_by,
+        "lastUpdated": artifact.created,
         "downloadUri": f"{base}/{artifact.repository}/{quote(artifact.path)}",
         "mimeType": "application/octet-stream",
         "size": str(artifact.size),

@@ -179,7 +179,25 @@ def relative_coverage(report: bytes, project: Path) -> tuple[bytes, int]:
     return ET.tostring(root, encoding="utf-8", xml_declaration=True), lost
 
 
-def _reports(ctx: Context[Inputs]) -> dict[str, bytes]:
+def relative_junit(report: bytes, files: Iterable[Path]) -> bytes:
+    """A JUnit report with every class named relative to the project, whose tracked files are given.
+
+    pytest names them relative to its root directory, which may be above the project: where a setup.cfg is, for
+    instance. SonarQube drops the tests of classes whose file it does not find.
+    """
+    modules = {file.with_suffix("").parts for file in files if file.suffix == ".py"}
+    root = ET.fromstring(report)  # noqa: S314 — pytest wrote it a moment ago
+    for case in root.iter("testcase"):
+        parts = tuple(case.get("classname", "").split("."))
+        for start in range(len(parts)):
+            if any(parts[start:end] in modules for end in range(start + 1, len(parts) + 1)):
+                case.set("classname", ".".join(parts[start:]))
+                break
+    renamed: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return renamed
+
+
+def _reports(ctx: Context[Inputs], files: Iterable[Path]) -> dict[str, bytes]:
     """Reports of the step `test`, by the name that they get in the pod."""
     outputs = ctx.outputs.get("test", {})
     found: dict[str, bytes] = {}
@@ -190,6 +208,8 @@ def _reports(ctx: Context[Inputs]) -> dict[str, bytes]:
         found["coverage.xml"], lost = relative_coverage(found["coverage.xml"], ctx.project)
         if lost:
             ctx.log(f"warning: the coverage of {lost} files is lost: they are not in the project's folder")
+    if "junit.xml" in found:
+        found["junit.xml"] = relative_junit(found["junit.xml"], files)
     return found
 
 
@@ -251,7 +271,8 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     version, edition = server.version(), server.edition()
     ctx.log(f"SonarQube {version} ({edition}) at {server.url}")
     scope, branch = branch_scope(edition, ctx.branch, os.environ)
-    files, reports = ctx.files(), _reports(ctx)
+    files = ctx.files()
+    reports = _reports(ctx, files)
     properties = {**branch, **properties_of(ctx, files, reports, os.environ)}
     task = Task(
         name=f"{ctx.config.name}-scan",

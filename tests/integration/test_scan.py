@@ -50,18 +50,20 @@ def token(platform: Any) -> str:
 def project(tmp_path: Path, platform: Any, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A committed project with a name of its own, which is deleted from SonarQube afterwards."""
     name = f"scan-{abs(hash(request.node.name)) % 10**8}"
-    (tmp_path / "app").mkdir()
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "app/__init__.py").write_text("")
-    (tmp_path / "app/main.py").write_text(GOOD)
-    (tmp_path / "tests/test_main.py").write_text(TEST)
-    (tmp_path / "conftest.py").write_text("")
-    (tmp_path / "pipeline.yml").write_text(f"kind: library\nname: {name}\nversion: 1.2.3\ntest: {{package: [app]}}\n")
-    (tmp_path / "untracked.py").write_text("import os\n")
-    git(tmp_path, "init", "--quiet", "--initial-branch=develop")
-    git(tmp_path, "add", "app", "tests", "conftest.py", "pipeline.yml")
-    git(tmp_path, "commit", "--quiet", "--message", "first")
-    yield tmp_path
+    folder = tmp_path / "project"
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # makes pytest name the tests relative to this folder
+    (folder / "app").mkdir(parents=True)
+    (folder / "tests").mkdir()
+    (folder / "app/__init__.py").write_text("")
+    (folder / "app/main.py").write_text(GOOD)
+    (folder / "tests/test_main.py").write_text(TEST)
+    (folder / "conftest.py").write_text("")
+    (folder / "pipeline.yml").write_text(f"kind: library\nname: {name}\nversion: 1.2.3\ntest: {{package: [app]}}\n")
+    (folder / "untracked.py").write_text("import os\n")
+    git(folder, "init", "--quiet", "--initial-branch=develop")
+    git(folder, "add", "app", "tests", "conftest.py", "pipeline.yml")
+    git(folder, "commit", "--quiet", "--message", "first")
+    yield folder
     sonarqube(platform, "POST", "projects/delete", project=name)
 
 

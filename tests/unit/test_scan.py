@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
-from pipeline_tools.steps.scan import Inputs, branch_scope, failure, properties_of, registry_of, relative_coverage
+from pipeline_tools.steps.scan import (
+    Inputs,
+    branch_scope,
+    failure,
+    properties_of,
+    registry_of,
+    relative_coverage,
+    relative_junit,
+)
 
 FILES = [Path("app/main.py"), Path("tests/test_main.py"), Path("setup.cfg")]
 
@@ -90,6 +98,14 @@ def test_coverage_is_named_relative_to_the_project(tmp_path: Path) -> None:
     assert [entry.get("filename") for entry in root.iter("class")] == ["app/main.py", "gone.py"]
     assert root.find("sources") is None
     assert lost == 1
+
+
+def test_tests_are_named_relative_to_the_project() -> None:
+    named = ["service.tests.test_main", "tests.test_main.TestIt", "elsewhere.test_main"]
+    cases = "".join(f'<testcase classname="{name}" name="t"/>' for name in named)
+    data = relative_junit(f"<testsuites><testsuite>{cases}</testsuite></testsuites>".encode(), FILES)
+    found = [case.get("classname") for case in ET.fromstring(data).iter("testcase")]
+    assert found == ["tests.test_main", "tests.test_main.TestIt", "elsewhere.test_main"]
 
 
 @pytest.mark.parametrize(
