@@ -126,6 +126,32 @@ def test_environments_enforce_the_restricted_level(own: Own) -> None:
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+def test_the_docker_client_pushes_and_pulls_by_digest_and_a_reader_may_not_push(own: Own, tmp_path: Path) -> None:
+    platform = yaml.safe_load((own.dir / "platform.yml").read_text())
+    registry = platform["artifactory"]["docker"].partition("/")[0]
+    image = f"{platform['artifactory']['docker']}/copy"
+
+    def docker(*words: str, stdin: bytes | None = None, ok: tuple[int, ...] = (0,)) -> process.Result:
+        argv = ["docker", "--config", tmp_path, "--host", platform["docker"]["host"], *words]
+        return process.run(argv, timeout=120, stdin=stdin, ok=ok)
+
+    def login(user: str, password: str, ok: tuple[int, ...] = (0,)) -> process.Result:
+        secret = (own.dir / "credentials" / password).read_bytes().strip()
+        return docker("login", "--username", user, "--password-stdin", registry, stdin=secret, ok=ok)
+
+    login("ci", "artifactory-password")
+    docker("tag", platform["image"]["build_args"]["BASE_IMAGE"], f"{image}:1")
+    digest = docker("push", f"{image}:1").stdout.rpartition("digest: ")[2].split()[0]
+    docker("image", "rm", f"{image}:1")
+    docker("pull", f"{image}@{digest}")
+
+    login("reader", "artifactory-reader-password")
+    docker("tag", f"{image}@{digest}", f"{image}:2")
+    refused = docker("push", f"{image}:2", ok=(1,))
+    assert "denied" in refused.stdout + refused.stderr
+    assert "unauthorized" in login("ci", "git-password", ok=(1,)).stderr.lower()
+
+
 def test_git_repositories_take_pushes_with_the_password_only(own: Own, tmp_path: Path) -> None:
     password = (own.dir / "credentials" / "git-password").read_text().strip()
     work = tmp_path / "work"

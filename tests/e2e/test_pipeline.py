@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import time
+import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import TOOL, commit, kubectl, ledger, statuses, tool
+from tests.wire import Wire
 
 pytestmark = pytest.mark.e2e
 
@@ -136,6 +139,64 @@ def test_an_interrupt_leaves_a_truthful_ledger_and_the_next_run_goes_on(lab: Pat
         left = kubectl(lab, "--namespace", namespace, *words, "--output", "name")
         assert "scan" not in left, left
     assert tool(service, "run", "--environment", "test").returncode == 0
+
+
+def changed_platform(folder: Path, change: Callable[[Any], None]) -> str:
+    """The laboratory's platform file with a change."""
+    changed = platform()
+    change(changed)
+    (folder / "platform.yml").write_text(yaml.safe_dump(changed))
+    return str(folder / "platform.yml")
+
+
+def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, workspace: Path, tmp_path: Path) -> None:
+    def gone(platform: Any) -> None:
+        platform["artifactory"].update(url="http://127.0.0.1:9/artifactory", docker="127.0.0.1:9/docker-local")
+
+    def refused(platform: Any) -> None:
+        (tmp_path / "wrong").write_text("wrong-password")
+        platform["artifactory"]["password"] = f"file:{tmp_path / 'wrong'}"
+
+    service = workspace / "service"
+    for change, code, kind in ((gone, 4, "infrastructure"), (refused, 5, "credential")):
+        result = tool(service, "step", "image", "--force", "--platform", changed_platform(tmp_path, change))
+        assert result.returncode == code, result.stderr[-5000:]
+        error = ledger(service, "error.json")
+        assert (error["class"], error["step"]) == (kind, "image")
+        assert error["hint"]
+        assert statuses(service)["image"] == "failed"
+    assert tool(service, "run", "--environment", "test").returncode == 0
+
+
+def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, workspace: Path, tmp_path: Path) -> None:
+    service = workspace / "service"
+    kubeconfig = yaml.safe_load(Path(platform()["kubernetes"]["kubeconfig"]).read_text())
+    address = urllib.parse.urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
+    wire = Wire(str(address.hostname), int(address.port or 443))
+    kubeconfig["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wire.port}"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+
+    def through_the_wire(platform: Any) -> None:
+        platform["kubernetes"]["kubeconfig"] = str(tmp_path / "kubeconfig")
+        platform["environments"]["test"]["deploy"]["settings"]["terminationGracePeriodSeconds"] = "29"  # new pods
+
+    def pending() -> bool:
+        words = ("get", "secrets", "--selector", "owner=helm,status=pending-upgrade", "--output", "name")
+        return bool(kubectl(lab, "--namespace", "test", *words))
+
+    argv = [*TOOL, "step", "deploy-test", "--platform", changed_platform(tmp_path, through_the_wire)]
+    with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
+        _eventually(pending)
+        wire.cut()
+        _, said = process.communicate(timeout=180)
+    assert process.returncode == 4, said
+    assert "stopped answering" in ledger(service, "error.json")["message"]
+    assert statuses(service)["deploy-test"] == "failed"
+
+    result = tool(service, "run", "--environment", "test")
+    assert result.returncode == 0, result.stderr[-5000:]
+    assert "was cut off (pending-upgrade): putting it back" in result.stderr
+    assert not pending()
 
 
 def test_no_credential_of_the_laboratory_is_in_what_the_runs_left(lab: Path, workspace: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from pipeline_tools.steps.scan import registry_of
 from pipeline_tools.systems.kubernetes import Kubernetes, NotFound, secret_body
 from pipeline_tools.systems.pod import EXPIRES, SESSION_LABEL, PullCredentials, Task, pod_session
 from tests.integration.test_scan import cluster, objects, platform
+from tests.wire import Wire
 
 __all__ = ["cluster", "platform"]
 
@@ -140,41 +138,6 @@ def test_a_pull_secret_is_made_and_renewed(cluster: Kubernetes, namespace: str) 
     cluster.core.delete_namespaced_secret("pull", namespace)
     with pytest.raises(NotFound):
         cluster.pod(namespace, "absent")
-
-
-class Wire:
-    """A TCP relay to the API server that can be cut."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self.listener.accept()
-                there = socket.create_connection(self.target)
-                self.ends += [here, there]
-                for pair in ((here, there), (there, here)):
-                    threading.Thread(target=self._relay, args=pair, daemon=True).start()
-
-    def _relay(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-    def cut(self) -> None:
-        """Nothing goes through any more, and nobody listens."""
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for end in self.ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
 
 def test_the_cluster_goes_away_in_the_middle(
