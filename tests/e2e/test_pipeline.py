@@ -158,7 +158,7 @@ def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, workspace: P
         platform["artifactory"]["password"] = f"file:{tmp_path / 'wrong'}"
 
     service = workspace / "service"
-    for change, code, kind in ((gone, 4, "infrastructure"), (refused, 5, "credential")):
+    for change, code, kind in ((gone, 4, "infrastructure"), (refused, 5, "credentials")):
         result = tool(service, "step", "image", "--force", "--platform", changed_platform(tmp_path, change))
         assert result.returncode == code, result.stderr[-5000:]
         error = ledger(service, "error.json")
