@@ -151,10 +151,11 @@ def _base_image(target: Path, log: Log) -> None:
     process.run(["mmdebstrap", *words, "bookworm", target / "root.tar"], timeout=HOUR, env={"LC_ALL": "C.UTF-8"})
 
 
-# Heaviest first: they are started in this order.
+# Compilations take turns in this order: helm first, with which the pipeline can go on while Kubernetes is compiled.
 BUILDS = {
     build.name: build
     for build in (
+        go("helm", "helm.sh/helm/v3"),
         go("kubernetes", "k8s.io/kubernetes"),
         Build(
             name="sonarqube",
@@ -163,7 +164,6 @@ BUILDS = {
             make=_sonarqube,
         ),
         Build(name="python", version="3.11", manifest=HERE / "images" / "base.txt", make=_base_image),
-        go("helm", "helm.sh/helm/v3"),
         go("coredns", "github.com/coredns/coredns"),
         go("metrics-server", "sigs.k8s.io/metrics-server"),
         Build(name="pause", version="1", manifest=HERE / "pause", make=_pause),

@@ -8,8 +8,8 @@ import signal
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -101,6 +101,27 @@ def bring_up(lab: Lab, parts: Sequence[Part], progress: Progress) -> None:
         )
 
 
+class Turns:
+    """Lets the first few of a list work at a time: which thread comes first must not decide what is compiled first."""
+
+    def __init__(self, names: Sequence[str], at_once: int) -> None:
+        self._waiting = list(names)
+        self._at_once = at_once
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Wait until it is the turn of ``name``; the next one's comes at the end of the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._waiting[self._at_once :])
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting = [other for other in self._waiting if other != name]
+                self._changed.notify_all()
+
+
 class _Engine:
     """What the parts' threads share."""
 
@@ -110,7 +131,9 @@ class _Engine:
         self.supervisor = supervisor
         self.failed: dict[str, PipelineError] = {}
         self._done = {part.name: threading.Event() for part in parts}
-        self._compilers = threading.Semaphore(builds.COMPILERS)
+        wanted = {part.build for part in parts}
+        missing = [b for b in builds.BUILDS.values() if b.name in wanted and not b.folder(lab.builds).is_dir()]
+        self._compilers = Turns([build.name for build in missing if build.processor], builds.COMPILERS)
 
     def bring(self, part: Part) -> None:
         """Bring one part from nothing to ready; notes a failure instead of raising it."""
@@ -138,7 +161,7 @@ class _Engine:
         folder = build.folder(self.lab.builds)
         if folder.is_dir():
             return
-        with self._compilers if build.processor else nullcontext():
+        with self._compilers.turn(build.name) if build.processor else nullcontext():
             start = time.monotonic()
             self.progress.say(part.name, "building", f"{build.name} {build.version}")
             build.ensure(self.lab.builds, lambda line: self.progress.say(part.name, "building", line))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,32 @@ def test_a_world_of_an_earlier_boot_is_not_taken_for_a_running_one(lab: Lab) -> 
         json.dumps({**mine, "born": dict.fromkeys(mine, world.born(1)), "boot": "other"})
     )
     assert not world.running(lab)
+
+
+def test_compilations_take_turns_in_their_order() -> None:
+    turns = engine.Turns(["first", "second", "third", "fourth"], at_once=2)
+    begun: list[str] = []
+    gates = {name: threading.Event() for name in ("first", "second", "third", "fourth")}
+
+    def work(name: str) -> None:
+        with turns.turn(name):
+            begun.append(name)
+            assert gates[name].wait(10)
+
+    def has_begun(*names: str) -> bool:
+        end = time.monotonic() + 10
+        while set(begun) != set(names) and time.monotonic() < end:
+            time.sleep(0.005)
+        return set(begun) == set(names)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in reversed(gates)]
+    for thread in threads:
+        thread.start()
+    assert has_begun("first", "second")
+    gates["second"].set()
+    assert has_begun("first", "second", "third")
+    for gate in gates.values():
+        gate.set()
+    assert has_begun(*gates)
+    for thread in threads:
+        thread.join(10)
