@@ -19,7 +19,6 @@ from pipeline_tools import __version__
 
 if TYPE_CHECKING:
     from pipeline_tools.config.layers import Resolved
-    from pipeline_tools.config.schema import Config
     from pipeline_tools.plan import Plan, PlannedStep
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -58,6 +57,14 @@ def _lab_group(*, whole: bool) -> click.Command:
     return group
 
 
+_FOLDER = click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
+    default=".",
+    help="Folder with pipeline.yml; default: here.",
+)
+
+
 def _project_option(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key; wins over every file."),
@@ -66,12 +73,7 @@ def _project_option(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Platform file (also PIPELINE_TOOLS_PLATFORM).",
         ),
-        click.option(
-            "--project",
-            type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
-            default=".",
-            help="Folder with pipeline.yml; default: here.",
-        ),
+        _FOLDER,
     ):
         command = option(command)
     return command
@@ -81,6 +83,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--log-format", type=click.Choice(["auto", "plain", "json"]), default="auto", show_default=True),
         click.option("--quiet", "-q", is_flag=True, help="Show how each step ends, not its output."),
+        click.option("--run", "join", metavar="ID", help="Be part of a run that several commands make together."),
         click.option("--force", is_flag=True, help="Run also what has not changed."),
         click.option("--approve", is_flag=True, help="Approve deployments that need it (production)."),
         click.option("--environment", metavar="NAME", help="Leave out the steps of other environments."),
@@ -151,6 +154,50 @@ def plan(as_json: bool, project: Path, platform: Path | None, settings: tuple[st
     return 0
 
 
+@cli.command()
+@click.option("--count", "-n", type=click.IntRange(min=1), default=20, show_default=True, help="How many, at most.")
+@_FOLDER
+def history(count: int, project: Path) -> int:
+    """List the last runs, the newest first."""
+    from rich.console import Console
+
+    from pipeline_tools.ledger import Ledger
+    from pipeline_tools.report.history import listing
+
+    listing(Ledger(project), Console(highlight=False, soft_wrap=True), count=count)
+    return 0
+
+
+@cli.command()
+@click.argument("run_id", metavar="[RUN]", default="latest")
+@_FOLDER
+def show(run_id: str, project: Path) -> int:
+    """Show a run: its id, the beginning of it, or `latest`."""
+    from rich.console import Console
+
+    from pipeline_tools.ledger import Ledger
+    from pipeline_tools.report.history import details, find
+
+    ledger = Ledger(project)
+    details(ledger, find(ledger, run_id), Console(highlight=False, soft_wrap=True))
+    return 0
+
+
+@cli.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="[RUN]", default="latest")
+@_FOLDER
+def diff(one: str, other: str, project: Path) -> int:
+    """Tell why steps ran again: what they read in one run and not, or otherwise, in another (default: the latest)."""
+    from pipeline_tools.ledger import Ledger
+    from pipeline_tools.report.history import difference, find
+
+    ledger = Ledger(project)
+    for line in difference(ledger, find(ledger, one), find(ledger, other)):
+        click.echo(line)
+    return 0
+
+
 @cli.group()
 def config() -> None:
     """Look at the configuration."""
@@ -177,7 +224,7 @@ def doctor(project: Path, platform: Path | None, settings: tuple[str, ...]) -> i
     from pipeline_tools.doctor import examine
 
     made, configuration = _plan(project, platform, settings)
-    findings = examine(made, configuration)
+    findings = examine(made, lambda environment: configuration(environment).config)
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         click.echo(f"{'✔' if finding.error is None else '✘'} {finding.name:<{width}}  {finding.says}")
@@ -208,7 +255,7 @@ def generate(check: bool) -> int:
 
 def _plan(
     project: Path, platform: Path | None, settings: tuple[str, ...]
-) -> tuple[Plan, Callable[[str | None], Config]]:
+) -> tuple[Plan, Callable[[str | None], Resolved]]:
     """The plan, and a function that gives the configuration of an environment (loaded once each)."""
     from functools import cache
 
@@ -219,7 +266,7 @@ def _plan(
     def resolved(environment: str | None) -> Resolved:
         return load(project, platform=platform, environment=environment, settings=settings)
 
-    return planning.make(resolved(None).config), lambda environment: resolved(environment).config
+    return planning.make(resolved(None).config), resolved
 
 
 def _execute(
@@ -232,6 +279,7 @@ def _execute(
     settings: tuple[str, ...],
     environment: str | None,
     approve: bool,
+    join: str | None,
     force: bool,
     quiet: bool,
     log_format: Any,
@@ -253,12 +301,13 @@ def _execute(
         approved=approve,
         strict_approval=strict or environment is not None,
         force=force,
+        join=join,
     )
     shown = display.make(log_format, quiet=quiet)
     record = execute(request, shown)
     if log_format != "json":
         summary(record)
-    return record.exit_code
+    return record.exit_code or 0
 
 
 def _tell(error: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
+import time
 from typing import Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.status import Status as Spinner
+from rich.spinner import Spinner
+from rich.table import Table
 
 from pipeline_tools.masking import mask
 from pipeline_tools.plan import PlannedStep
@@ -17,7 +19,15 @@ from pipeline_tools.run import Display, StepRecord
 from pipeline_tools.step import Json
 
 LogFormat = Literal["auto", "plain", "json"]
-MARKS = {"passed": "✔", "unchanged": "=", "failed": "✘", "interrupted": "✘", "waiting": "…", "not run": "-"}
+MARKS = {
+    "passed": "✔",
+    "unchanged": "=",
+    "failed": "✘",
+    "interrupted": "✘",
+    "waiting": "…",
+    "running": "▶",
+    "not run": "-",
+}
 COLOURS = {"passed": "green", "unchanged": "cyan", "failed": "red", "interrupted": "red", "waiting": "yellow"}
 
 
@@ -29,41 +39,77 @@ def make(log_format: LogFormat, *, quiet: bool = False) -> Display:
     return TextDisplay(console, live=log_format == "auto" and console.is_terminal, quiet=quiet)
 
 
+class _AtWork:
+    """A line for each step at work, with the time since it began; rich draws it anew."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, float] = {}
+        self.spinner = Spinner("dots")
+
+    def __rich__(self) -> RenderableType:
+        table = Table.grid(padding=(0, 1))
+        for name, begun in self.begun.items():
+            table.add_row(self.spinner, name, f"{time.monotonic() - begun:.0f} s")
+        return table
+
+
 class TextDisplay:
-    """Lines as they come, each step between a line that says it begins and one that says how it ended."""
+    """Lines as they come, each step between a line that says it begins and one that says how it ended.
+
+    Of steps that run at the same time one is shown as it goes; the others' lines are held back until it has ended, so
+    that they do not interleave.
+    """
 
     def __init__(self, console: Console, *, live: bool, quiet: bool) -> None:
         self.console = console
-        self.live = live
         self.quiet = quiet
-        self._spinner: Spinner | None = None
-        self._lock = threading.Lock()
+        self._held: dict[str, list[str]] = {}  # of the steps at work; the first is shown
+        self._done: set[str] = set()
+        self._at_work = _AtWork()
+        self._live = Live(self._at_work, console=console, transient=True, refresh_per_second=8) if live else None
+        if self._live:
+            self._live.start()
 
     def step_started(self, step: PlannedStep) -> None:
         """Announce the step."""
-        self.console.print(f"[bold]▶ {step.id}[/bold]: {escape(step.summary)}")
-        if self.live:
-            self._spinner = self.console.status(f"{step.id} …")
-            self._spinner.start()
+        self._at_work.begun[step.id] = time.monotonic()
+        self._print(step.id, f"[bold]▶ {step.id}[/bold]: {escape(step.summary)}")
 
     def line(self, step: PlannedStep, text: str) -> None:
-        """Show a line of output, with the step's name where lines of several steps may meet."""
+        """A line of output, with the step's name."""
         if not self.quiet:
-            with self._lock:
-                self.console.print(f"[dim]  {step.id} |[/dim] {escape(text)}")
+            self._print(step.id, f"[dim]  {step.id} |[/dim] {escape(text)}")
+
+    def note(self, text: str) -> None:
+        """A line about the run itself."""
+        self.console.print(f"[yellow]{escape(text)}[/yellow]")
 
     def step_ended(self, record: StepRecord) -> None:
         """Say how the step ended."""
-        if self._spinner is not None:
-            self._spinner.stop()
-            self._spinner = None
+        self._at_work.begun.pop(record.id, None)
         colour = COLOURS.get(record.status, "white")
         time = f" in {record.seconds:.1f} s" if record.seconds else ""
         why = f": {escape(mask(record.reason))}" if record.status != "passed" else ""
-        self.console.print(f"[{colour}]{MARKS[record.status]} {record.id} {record.status}[/{colour}]{time}{why}")
+        self._print(record.id, f"[{colour}]{MARKS[record.status]} {record.id} {record.status}[/{colour}]{time}{why}")
+        self._done.add(record.id)
+        while self._held and next(iter(self._held)) in self._done:
+            del self._held[next(iter(self._held))]
+            for line in next(iter(self._held.values()), []):
+                self.console.print(line)
+
+    def _print(self, step_id: str, line: str) -> None:
+        self._held.setdefault(step_id, []).append(line)
+        if step_id == next(iter(self._held)):
+            self._held[step_id].clear()
+            self.console.print(line)
 
     def event(self, event: Json) -> None:
         """Events are for machines."""
+
+    def close(self) -> None:
+        """Take the live lines away."""
+        if self._live:
+            self._live.stop()
 
 
 class JsonDisplay:
@@ -76,8 +122,15 @@ class JsonDisplay:
         """A line of output."""
         self.event({"event": "output", "step": step.id, "text": text})
 
+    def note(self, text: str) -> None:
+        """A line about the run itself."""
+        self.event({"event": "note", "text": text})
+
     def step_ended(self, record: StepRecord) -> None:
         """The event says it."""
+
+    def close(self) -> None:
+        """The last event says it."""
 
     def event(self, event: Json) -> None:
         """Print an event."""

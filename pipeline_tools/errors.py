@@ -14,6 +14,8 @@ EXIT_DEFECT = 1
 class PipelineError(Exception):
     """An error that a user can act on.
 
+    ``transient`` tells whether the same may succeed when it is tried again.
+
     Args:
         message: what happened, in one sentence.
         hint: what to do next.
@@ -23,6 +25,7 @@ class PipelineError(Exception):
 
     exit_code: ClassVar[int] = EXIT_DEFECT
     kind: ClassVar[str] = "defect"
+    transient: ClassVar[bool] = False
 
     def __init__(self, message: str, *, hint: str = "", link: str = "", details: str = "") -> None:
         super().__init__(message)
@@ -47,10 +50,14 @@ class QualityError(PipelineError):
 
 
 class InfrastructureError(PipelineError):
-    """Something outside did not work (network, server, tool). The only class that is worth a retry."""
+    """Something outside did not work (network, server, tool). The only class that is worth a retry.
+
+    A subclass for what another try cannot change sets ``transient`` to False.
+    """
 
     exit_code = 4
     kind = "infrastructure"
+    transient = True
 
 
 class CredentialError(PipelineError):

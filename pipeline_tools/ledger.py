@@ -3,7 +3,7 @@
     .pipeline/runs/ID/run.json        the run: commit, steps and how each ended
     .pipeline/runs/ID/events.jsonl    everything as it happened
     .pipeline/runs/ID/error.json      why it failed, if it did
-    .pipeline/runs/ID/steps/STEP/     log.txt, outputs.json and the files of the step
+    .pipeline/runs/ID/steps/STEP/     log.txt, reads.json, outputs.json and the files of the step
     .pipeline/passed/STEP.json        input digest and outputs of the last time the step passed
 
 Files are replaced as a whole (written beside, then renamed), so that a kill at any moment leaves them readable.
@@ -11,24 +11,26 @@ Files are replaced as a whole (written beside, then renamed), so that a kill at 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from pipeline_tools.errors import ConfigError
 from pipeline_tools.masking import mask
 from pipeline_tools.step import Json
 
 FOLDER = ".pipeline"
+# How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
+CLEAN_UP = 90.0
 
 
 def write_json(path: Path, value: Json) -> None:
@@ -37,6 +39,14 @@ def write_json(path: Path, value: Json) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(mask(json.dumps(value, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
     beside.replace(path)
+
+
+def read_json(path: Path) -> Json:
+    """The content of a JSON file of the ledger; None when it is not there or not readable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _now() -> str:
@@ -53,11 +63,12 @@ class Passed:
 
 
 class Run:
-    """The folder of one run."""
+    """The folder of one run. ``lock`` is the descriptor that keeps other runs out."""
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, lock: int) -> None:
         self.id = run_id
         self.folder = folder
+        self.lock = lock
         self._started = time.monotonic()
 
     def step_folder(self, step_id: str) -> Path:
@@ -83,6 +94,32 @@ class Run:
         """Write one of the run's JSON files."""
         write_json(self.folder / name, value)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process of the same run is in such a block: for reading, changing and writing back a file."""
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def step(self, step_id: str) -> Iterator[None]:
+        """The step is at work for this block.
+
+        Raises:
+            ConfigError: it is already, in another process of the same run.
+        """
+        descriptor = os.open(self.step_folder(step_id) / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise ConfigError(f"The step {step_id} of the run {self.id} is at work already.") from error
+        finally:
+            os.close(descriptor)
+
 
 class Ledger:
     """The ledger of a project."""
@@ -91,45 +128,84 @@ class Ledger:
         self.folder = project / FOLDER
 
     @contextmanager
-    def run(self) -> Iterator[Run]:
-        """A new run; at most one at a time in a project.
+    def run(self, join: str | None = None, *, say: Callable[[str], None]) -> Iterator[Run]:
+        """A run; at most one at a time in a project.
+
+        Args:
+            join: the name of a run that several processes make together, each with some of its steps, as a Jenkins
+                build does; the first of them begins it. None: a new run.
+            say: takes a line for the user.
 
         Raises:
-            ConfigError: another run is at work in this project.
+            ConfigError: another run is at work in this project, or ``join`` cannot be a folder's name.
         """
         self.folder.mkdir(exist_ok=True)
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
-        lock = FileLock(self.folder / "lock", timeout=0)
+        run_id = join or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9._]{0,200}", run_id):
+            raise ConfigError(f"{run_id!r} cannot name a run: use letters, digits, dots, dashes and underscores.")
+        lock = self._locked(run_id, say)
         try:
-            lock.acquire()
-        except Timeout as error:
-            raise ConfigError(
-                f"Another run is at work in {self.folder.parent}.",
-                hint="Wait for it to end, or stop it; the lock goes with its process.",
-            ) from error
-        try:
-            run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             folder = self.folder / "runs" / run_id
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self._point_latest(run_id)
-            yield Run(folder, run_id)
+            yield Run(folder, run_id, lock)
         finally:
-            lock.release()
+            os.close(lock)
+
+    def _locked(self, run_id: str, say: Callable[[str], None]) -> int:
+        """A descriptor of the lock file, locked: alone to write our run into it, then shared with its processes.
+
+        The lock lives in the kernel: it goes with the last process that has the descriptor, however that ends.
+        """
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        end = time.monotonic() + CLEAN_UP
+        said = False
+        try:
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, json.dumps({"run": run_id, "pid": os.getpid()}).encode(), 0)
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    # between our two calls another run may have taken it
+                    if _holder(descriptor).get("run") == run_id:
+                        return descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                holder = _holder(descriptor)
+                if _alive(holder.get("pid")) or time.monotonic() > end:
+                    raise ConfigError(
+                        f"Another run, {holder.get('run', 'unknown')}, is at work in {self.folder.parent}.",
+                        hint="Wait for it to end, or stop it; the lock goes with its processes.",
+                    )
+                if not said:
+                    say(f"the run {holder.get('run')} was killed; waiting for its steps to clean up")
+                    said = True
+                time.sleep(0.2)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _point_latest(self, run_id: str) -> None:
-        beside = self.folder / ".latest"
+        beside = self.folder / f".latest.{os.getpid()}"
         beside.unlink(missing_ok=True)
         beside.symlink_to(Path("runs") / run_id)
         beside.replace(self.folder / "latest")
 
+    def runs(self) -> list[Json]:
+        """The content of every run.json, the newest last."""
+        found = [read_json(file) for file in self.folder.glob("runs/*/run.json")]
+        return sorted((run for run in found if isinstance(run, dict)), key=lambda run: str(run.get("started")))
+
     def passed(self, step_id: str) -> Passed | None:
         """The last time that ``step_id`` passed; None when it never did or the record is unreadable."""
+        record = read_json(self.folder / "passed" / f"{step_id}.json")
         try:
-            record = json.loads((self.folder / "passed" / f"{step_id}.json").read_text(encoding="utf-8"))
-            return Passed(digest=record["digest"], run=record["run"], outputs=record["outputs"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return Passed(digest=record["digest"], run=record["run"], outputs=dict(record["outputs"]))
+        except (KeyError, TypeError, ValueError):
             return None
 
     def record(self, step_id: str, passed: Passed) -> None:
@@ -138,11 +214,37 @@ class Ledger:
         write_json(self.folder / "passed" / f"{step_id}.json", value)
 
 
-def digest(parts: Json, files: Sequence[tuple[str, Path]]) -> str:
-    """SHA-256 over ``parts`` (as canonical JSON) and the files' names, modes and contents."""
-    total = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+def _holder(descriptor: int) -> dict[str, Json]:
+    """The run and process that took the lock, as far as the file says it."""
+    with suppress(ValueError):
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        if isinstance(holder, dict):
+            return holder
+    return {}
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return True  # nothing is known of it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def files_read(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    """For each file (name, path) the SHA-256 of its content, with ``+x`` behind it when it may be executed."""
+    found = {}
     for name, path in files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{name}\0{int(os.access(path, os.X_OK))}\0{content}\n".encode())
-    return total.hexdigest()
+        found[name] = content + ("+x" if os.access(path, os.X_OK) else "")
+    return found
+
+
+def digest(reads: Mapping[str, Json]) -> str:
+    """SHA-256 over what a step reads, as canonical JSON."""
+    return hashlib.sha256(json.dumps(reads, sort_keys=True, default=str).encode()).hexdigest()

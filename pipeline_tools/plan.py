@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pipeline_tools import __version__
 from pipeline_tools.config.schema import Config
 from pipeline_tools.errors import ConfigError
+from pipeline_tools.names import nearest
 from pipeline_tools.step import Json
 from pipeline_tools.steps import registry
 
@@ -22,12 +22,18 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """A step in its place: ``id`` is the step's name, with the environment's for those of an environment."""
+    """A step in its place.
+
+    Attributes:
+        id: the step's name, with the environment's for those of an environment.
+        needs: ids of the steps that come before it; steps that do not need each other may run at the same time.
+    """
 
     id: str
     step: str
     environment: str | None
     summary: str
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,8 @@ def make(config: Config) -> Plan:
     for name in names:
         step = steps[name]
         if not step.per_environment:
-            planned = PlannedStep(id=name, step=name, environment=None, summary=step.summary)
+            needs = tuple(_present(name, names))
+            planned = PlannedStep(id=name, step=name, environment=None, summary=step.summary, needs=needs)
             stages.setdefault(step.stage, []).append((planned,))
     result = [
         Stage(name=name, environment=None, approval=False, lock=None, branches=tuple(branches))
@@ -87,11 +94,19 @@ def make(config: Config) -> Plan:
     ]
     placed = [name for name in names if steps[name].per_environment]
     if placed:
+        before: tuple[str, ...] = ()  # an environment's turn comes when all is done in the one before it
         for name, environment in config.environments.items():
             branch = tuple(
-                PlannedStep(id=f"{step}-{name}", step=step, environment=name, summary=steps[step].summary)
+                PlannedStep(
+                    id=id_of(step, name),
+                    step=step,
+                    environment=name,
+                    summary=steps[step].summary,
+                    needs=(*(id_of(need, name) for need in _present(step, names)), *before),
+                )
                 for step in placed
             )
+            before = tuple(planned.id for planned in branch)
             lock = environment.lock or f"{config.name}-{name}"
             result.append(
                 Stage(
@@ -103,6 +118,16 @@ def make(config: Config) -> Plan:
                 )
             )
     return Plan(project=config.name, kind=config.kind, stages=tuple(result))
+
+
+def id_of(step: str, environment: str | None) -> str:
+    """The id of a step: for those of an environment with the environment's name."""
+    return f"{step}-{environment}" if registry()[step].per_environment else step
+
+
+def _present(step: str, names: Sequence[str]) -> list[str]:
+    """What ``step`` needs of the steps that the plan has."""
+    return [need for need in registry()[step].needs if need in names]
 
 
 def select(
@@ -124,10 +149,8 @@ def select(
     valid = {name for step in chosen for name in (step.id, step.step)}
     for name in (*steps, *([until] if until else [])):
         if name not in valid:
-            close = difflib.get_close_matches(name, sorted(valid), n=1)
-            suggestion = f" Did you mean {close[0]!r}?" if close else ""
             raise ConfigError(
-                f"There is no step {name!r} in the plan of {plan.project}.{suggestion}",
+                f"There is no step {name!r} in the plan of {plan.project}.{nearest(name, sorted(valid))}",
                 hint=f"The plan has: {', '.join(step.id for step in chosen) or 'no steps'}.",
             )
     if steps:

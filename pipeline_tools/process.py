@@ -12,9 +12,11 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,8 @@ from pipeline_tools.masking import mask
 
 # How long a child may take to end after SIGTERM before it is killed, in seconds.
 GRACE = 5.0
+# Lines of output that are kept of a program whose output is logged.
+KEPT = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +43,13 @@ class Result:
 class ToolMissing(InfrastructureError):
     """The program is not installed or not on PATH."""
 
+    transient = False
+
 
 class ProcessTimeout(InfrastructureError):
-    """The process was ended because it took too long."""
+    """The process was ended because it took too long; another try would take as long."""
+
+    transient = False
 
 
 class ProcessFailed(InfrastructureError):
@@ -74,7 +82,8 @@ def run(
         argv: program and arguments; no shell is involved. Never put a secret here: use ``env`` or ``stdin``.
         timeout: seconds after which the process group is ended.
         env: variables added to ours.
-        log: called with every line of output as it comes (masked, without the newline), and first with the command.
+        log: called with every line of output as it comes (masked, without the newline), and first with the command;
+            the result then holds the last `KEPT` lines of each stream, so that a long log does not fill the memory.
         ok: exit codes that are no failure.
 
     Raises:
@@ -104,10 +113,16 @@ def run(
     except PermissionError as error:
         raise ToolMissing(f"{words[0]} is not executable.") from error
 
-    texts: tuple[list[str], list[str]] = ([], [])
+    texts: tuple[deque[str], deque[str]] = (deque(maxlen=KEPT if log else None), deque(maxlen=KEPT if log else None))
     assert child.stdout is not None and child.stderr is not None
+
+    def take(lines: deque[str], line: str) -> None:
+        lines.append(line)
+        if log:
+            log(mask(line))
+
     readers = [
-        threading.Thread(target=_read, args=(stream, lines, log), daemon=True)
+        threading.Thread(target=_read, args=(stream, partial(take, lines)), daemon=True)
         for stream, lines in zip((child.stdout, child.stderr), texts, strict=True)
     ]
     for reader in readers:
@@ -120,7 +135,7 @@ def run(
         _end_group(child)
         raise ProcessTimeout(
             f"{words[0]} was stopped after {timeout:.0f} s: {shown(words)}",
-            details=mask("\n".join((texts[1] or texts[0])[-20:])),
+            details=mask("\n".join(list(texts[1] or texts[0])[-20:])),
         ) from error
     finally:
         # also what the child left in the background, which would hold the pipes open
@@ -139,13 +154,53 @@ def run(
     return result
 
 
-def _read(stream: IO[bytes], lines: list[str], log: Callable[[str], None] | None) -> None:
+def supervise(
+    argv: Sequence[str | Path],
+    *,
+    stdin: bytes,
+    line: Callable[[str], None],
+    stop: threading.Event,
+    grace: float,
+    keep: Collection[int] = (),
+) -> int:
+    """Run a program of ours to its end, or until ``stop`` is set; returns its exit code, negative for a signal.
+
+    Args:
+        stdin: what it reads.
+        line: called with every line of its output, standard error included, as it comes.
+        stop: when set, the program gets SIGTERM and ``grace`` seconds to clean up before it is killed.
+        keep: descriptors that it inherits: a lock, which then is held for as long as the program lives.
+    """
+    child = subprocess.Popen(
+        [str(word) for word in argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=tuple(keep),
+    )
+    assert child.stdout is not None
+    reader = threading.Thread(target=_read, args=(child.stdout, line), daemon=True)
+    reader.start()
+    _feed(child, stdin)
+    try:
+        while child.poll() is None:
+            if stop.wait(0.05):
+                _signal_group(child.pid, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(grace)
+                break
+    finally:
+        _signal_group(child.pid, signal.SIGKILL)
+        child.wait(GRACE)
+        reader.join(GRACE)
+    return child.returncode
+
+
+def _read(stream: IO[bytes], take: Callable[[str], None]) -> None:
     with stream:
         for raw in stream:
-            line = raw.decode(errors="replace").rstrip("\r\n")
-            lines.append(line)
-            if log:
-                log(mask(line))
+            take(raw.decode(errors="replace").rstrip("\r\n"))
 
 
 def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:

@@ -1,25 +1,40 @@
-"""Executing a plan: what can be skipped is skipped, everything is written down, and an end is always truthful."""
+"""Executing a plan: what can be skipped is skipped, what is independent runs side by side, and an end is truthful.
+
+One thread holds everything that changes: it takes messages off a queue. Each step at work has a thread that decides
+whether it must run, runs it in a process of its own (`worker`), tries again what may succeed, and sends messages.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import queue
+import signal
+import sys
+import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pipeline_tools import __version__, ledger
-from pipeline_tools.config.schema import Config
-from pipeline_tools.errors import EXIT_DEFECT, ConfigError, Interrupted, PipelineError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from pipeline_tools import __version__, ledger, process
+from pipeline_tools.config.layers import Resolved
+from pipeline_tools.errors import ConfigError, Interrupted, PipelineError
 from pipeline_tools.masking import mask
-from pipeline_tools.plan import Plan, PlannedStep
+from pipeline_tools.plan import Plan, PlannedStep, id_of
 from pipeline_tools.step import Context, Json, Step
 from pipeline_tools.steps import registry
-from pipeline_tools.systems import git
+from pipeline_tools.systems import git, tools
+from pipeline_tools.worker import Job, about
 
-Status = Literal["passed", "unchanged", "failed", "interrupted", "waiting", "not run"]
+Status = Literal["passed", "unchanged", "failed", "interrupted", "waiting", "running", "not run"]
+# How long a step may clean up after an interrupt before its process is killed, in seconds.
+GRACE = 120.0
 
 
 class Display(Protocol):
@@ -31,11 +46,17 @@ class Display(Protocol):
     def line(self, step: PlannedStep, text: str) -> None:
         """A line of the step's output, masked."""
 
+    def note(self, text: str) -> None:
+        """A line about the run itself."""
+
     def step_ended(self, record: StepRecord) -> None:
         """A step ended, or was found unchanged."""
 
     def event(self, event: Json) -> None:
         """Any event, as it is written to events.jsonl."""
+
+    def close(self) -> None:
+        """The run is over."""
 
 
 @dataclass(kw_only=True)
@@ -47,12 +68,18 @@ class StepRecord:
     status: Status = "not run"
     seconds: float = 0.0
     reason: str = ""
+    attempts: int = 0
     outputs: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
 class RunRecord:
-    """How a run went; the content of run.json and of the report."""
+    """How a run went; the content of run.json and of the report.
+
+    Attributes:
+        exit_code: None while it is at work, and for ever if it was killed.
+        errors: what failed, in the order of the plan.
+    """
 
     id: str
     project: str
@@ -60,10 +87,11 @@ class RunRecord:
     commit: str
     branch: str
     folder: Path
-    exit_code: int = EXIT_DEFECT
+    started: str
+    exit_code: int | None = None
     seconds: float = 0.0
     steps: list[StepRecord] = field(default_factory=list)
-    error: Mapping[str, Json] | None = None
+    errors: list[Mapping[str, Json]] = field(default_factory=list)
 
     def as_json(self) -> Json:
         """The record as run.json holds it."""
@@ -77,33 +105,48 @@ class Request:
     Attributes:
         configuration: gives the configuration of an environment (None: of none).
         strict_approval: a missing approval is an error, not a place to stop.
+        join: the name of a run that several processes make together; None: a run of its own.
     """
 
     project: Path
     plan: Plan
     steps: Sequence[PlannedStep]
-    configuration: Callable[[str | None], Config]
+    configuration: Callable[[str | None], Resolved]
     approved: bool = False
     strict_approval: bool = False
     force: bool = False
+    join: str | None = None
 
 
-class Skipped(Exception):
-    """The rest of the run waits for an approval."""
+class StepFailed(Exception):
+    """A step's process told that it failed."""
+
+    def __init__(self, told: Mapping[str, Json]) -> None:
+        super().__init__(told["message"])
+        self.told = told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """From a step's thread: what happened (``kind``) and what goes with it; no step: an interrupt."""
+
+    kind: Literal["started", "line", "retry", "unchanged", "passed", "failed", "interrupt"]
+    step: PlannedStep | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def execute(request: Request, display: Display) -> RunRecord:
-    """Run the requested steps in order, up to the first failure.
+    """Run the requested steps; what depends on a failed one is not run, the rest is.
 
     Returns:
         The record; its ``exit_code`` says how it ended. Only a lock held by another run, or a project outside git,
         raises (ConfigError): then no run was begun.
     """
     revision = git.revision(request.project)
-    config = request.configuration(None)
+    config = request.configuration(None).config
     version = f"{config.version}-g{revision.commit[:12]}" + ("-dirty" if revision.dirty else "")
     book = ledger.Ledger(request.project)
-    with book.run() as run:
+    with book.run(request.join, say=display.note) as run:
         record = RunRecord(
             id=run.id,
             project=config.name,
@@ -111,10 +154,13 @@ def execute(request: Request, display: Display) -> RunRecord:
             commit=revision.commit,
             branch=revision.branch,
             folder=run.folder,
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
             steps=[StepRecord(id=step.id, summary=step.summary) for step in request.steps],
         )
-        runner = _Runner(request, display, book, run, record)
-        runner.run_all()
+        try:
+            _Runner(request, display, book, run, record).run_all()
+        finally:
+            display.close()
     return record
 
 
@@ -127,114 +173,265 @@ class _Runner:
         self.book = book
         self.run = run
         self.record = record
+        self.records = {step.id: step for step in record.steps}
+        self.settings = request.configuration(None).config.run
+        self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()  # its put may be called in a signal handler
+        self.stop = threading.Event()
+        self.threads: dict[str, threading.Thread] = {}
+        self.began: dict[str, float] = {}
         self.outputs: dict[str, Mapping[str, Json]] = {}
+        self.retries = 0
+        self.retries_lock = threading.Lock()
 
     def run_all(self) -> None:
         begun = time.monotonic()
         self.event("run started", project=self.record.project, version=self.record.version, commit=self.record.commit)
-        self.run.write("run.json", self.record.as_json())
-        current = None
+        self.save()
         try:
-            for step, record in zip(self.request.steps, self.record.steps, strict=True):
-                current = record
-                self.run_step(step, record)
-                self.run.write("run.json", self.record.as_json())
-            self.record.exit_code = 0
-        except Skipped:
-            self.record.exit_code = 0
-        except BaseException as error:
-            # whatever ends a run, the ledger says so; the caller learns it from the exit code
-            self.fail(error, current)
+            with self.interruptible():
+                self.schedule()
+        except Exception as error:  # a defect of ours: the ledger says so all the same
+            self.stop.set()
+            self.record.errors.append({**about(error), "step": None, "run": self.run.id})
         finally:
+            order = [step.id for step in self.record.steps]
+            self.record.errors.sort(key=lambda error: order.index(error["step"]) if error["step"] in order else -1)
+            self.record.exit_code = int(self.record.errors[0]["exit_code"]) if self.record.errors else 0
             self.record.seconds = time.monotonic() - begun
             self.event("run ended", exit_code=self.record.exit_code, seconds=round(self.record.seconds, 3))
-            self.run.write("run.json", self.record.as_json())
-            with suppress(OSError):
-                self.write_report()
+            if self.record.errors:
+                self.run.write("error.json", {**self.record.errors[0], "others": self.record.errors[1:]})
+            self.save()
 
-    def write_report(self) -> None:
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM become a message; pressing it twice does not interrupt the cleaning up."""
+
+        def interrupt(number: int, frame: object) -> None:
+            self.messages.put(Message(kind="interrupt"))
+
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def save(self) -> None:
+        """Write run.json and the report, with what other processes of the same run have done."""
         from pipeline_tools.report.html import write
 
-        write(self.record, self.run.folder / "report.html")
+        with self.run.alone():
+            whole = self.record
+            if self.request.join:
+                whole = _merged(self.record, ledger.read_json(self.run.folder / "run.json"))
+            self.run.write("run.json", whole.as_json())
+            with suppress(OSError):
+                write(whole, self.run.folder / "report.html")
 
     def event(self, kind: str, **values: Json) -> None:
         self.display.event(self.run.event(kind, **values))
 
-    def run_step(self, planned: PlannedStep, record: StepRecord) -> None:
-        step = registry()[planned.step]
-        context = self.context(planned, step)
-        digest = self.digest(planned, step, context)
-        reason = self.reason_to_run(planned, step, context, digest)
-        if reason is None:
-            passed = self.book.passed(planned.id)
-            assert passed is not None
-            record.status, record.outputs = "unchanged", passed.outputs
-            record.reason = f"nothing that it reads changed since run {passed.run}"
-            self.outputs[planned.id] = passed.outputs
-            self.event("step unchanged", step=planned.id, since=passed.run)
-            self.display.step_ended(record)
-            return
-        record.reason = reason
-        self.check_approval(planned, record)
-        self.display.step_started(planned)
-        self.event("step started", step=planned.id, reason=reason, digest=digest)
-        begun = time.monotonic()
+    # ── the one thread that holds the state ──
+
+    def schedule(self) -> None:
+        """Begin what can begin, take what comes, until nothing is left to do."""
+        waiting = list(self.request.steps)
+        while True:
+            for planned in list(waiting):
+                if self.stop.is_set():
+                    waiting.clear()
+                elif self.blocked(planned):
+                    waiting.remove(planned)
+                elif self.ready(planned) and self.room(planned):
+                    waiting.remove(planned)
+                    self.begin(planned)
+            if not self.threads:
+                if not waiting:
+                    return
+                continue  # what was found blocked may block more
+            self.take(self.messages.get())
+
+    def blocked(self, planned: PlannedStep) -> bool:
+        """Whether the step cannot run because one that it needs did not pass; noted if so."""
+        for need in planned.needs:
+            record = self.records.get(need)
+            if record is not None and self.is_over(need) and record.status not in ("passed", "unchanged"):
+                self.records[planned.id].reason = f"it needs {need}: {record.status}"
+                self.began[planned.id] = 0.0
+                return True
+        return False
+
+    def is_over(self, step_id: str) -> bool:
+        return step_id in self.began and step_id not in self.threads
+
+    def ready(self, planned: PlannedStep) -> bool:
+        return all(need not in self.records or self.is_over(need) for need in planned.needs)
+
+    def room(self, planned: PlannedStep) -> bool:
+        """Whether one more may run beside those at work; one always may."""
+        if not self.threads:
+            return True
+        at_work = [step for step in self.request.steps if step.id in self.threads]
+        memory = sum(registry()[step.step].memory for step in (*at_work, planned))
+        return len(at_work) < self.settings.parallel() and memory <= self.settings.memory_limit()
+
+    def begin(self, planned: PlannedStep) -> None:
+        self.began[planned.id] = time.monotonic()
         try:
-            outputs = step.run(context)
-        finally:
-            record.seconds = time.monotonic() - begun
-        record.status, record.outputs = "passed", outputs
-        self.outputs[planned.id] = outputs
-        ledger.write_json(context.out / "outputs.json", dict(outputs))
-        self.book.record(planned.id, ledger.Passed(digest=digest, run=self.run.id, outputs=outputs))
-        self.event("step passed", step=planned.id, seconds=round(record.seconds, 3), outputs=dict(outputs))
+            for need in planned.needs:
+                self.know(planned, need)
+        except PipelineError as error:
+            self.fail(planned, about(error))
+            return
+        thread = threading.Thread(target=self.attend, args=(planned, dict(self.outputs)), daemon=True)
+        self.threads[planned.id] = thread
+        thread.start()
+
+    def know(self, planned: PlannedStep, need: str) -> None:
+        """Have the outputs of a step that is not part of this run; only those that the step itself asks for."""
+        asked = [id_of(name, planned.environment) for name in registry()[planned.step].needs]
+        if need in self.outputs or need not in asked:
+            return
+        passed = self.book.passed(need)
+        if passed is None:
+            raise ConfigError(
+                f"The step {planned.id} needs {need}, which has not passed yet.",
+                hint=f"Run `pipeline-tools run --until {planned.id}`.",
+            )
+        self.outputs[need] = passed.outputs
+
+    def take(self, message: Message) -> None:
+        if message.step is None:
+            if not self.stop.is_set():
+                self.display.note("interrupted: cleaning up")
+                self.stop.set()
+            return
+        planned, values, record = message.step, message.values, self.records[message.step.id]
+        match message.kind:
+            case "started":
+                record.status, record.reason = "running", values["reason"]
+                self.display.step_started(planned)
+                self.event("step started", step=planned.id, reason=values["reason"], digest=values["digest"])
+                self.save()
+            case "line":
+                self.display.line(planned, values["text"])
+            case "retry":
+                self.display.line(planned, f"{values['message']} Trying again in {values['wait']:.1f} s.")
+                self.event("step retried", step=planned.id, **values)
+            case "unchanged":
+                passed = values["passed"]
+                record.status, record.outputs = "unchanged", passed.outputs
+                record.reason = f"nothing that it reads changed since run {passed.run}"
+                self.outputs[planned.id] = passed.outputs
+                self.event("step unchanged", step=planned.id, since=passed.run)
+                self.ended(record)
+            case "passed":
+                record.status, record.outputs, record.attempts = "passed", values["outputs"], values["attempts"]
+                record.seconds = values["seconds"]
+                self.outputs[planned.id] = record.outputs
+                ledger.write_json(self.run.step_folder(planned.id) / "outputs.json", dict(record.outputs))
+                done = ledger.Passed(digest=values["digest"], run=self.run.id, outputs=record.outputs)
+                self.book.record(planned.id, done)
+                self.event("step passed", step=planned.id, seconds=round(record.seconds, 3), outputs=record.outputs)
+                self.ended(record)
+            case "failed":
+                record.seconds, record.attempts = values["seconds"], values["attempts"]
+                self.fail(planned, values["told"])
+
+    def ended(self, record: StepRecord) -> None:
+        self.threads.pop(record.id, None)
         self.display.step_ended(record)
+        self.save()
 
-    def context(self, planned: PlannedStep, step: Step[Any]) -> Context[Any]:
-        config = self.request.configuration(planned.environment)
-        for need in step.needs:
-            if need in self.outputs or not config.section(need).enabled:
-                continue
-            passed = self.book.passed(need)
-            if passed is None:
-                raise ConfigError(
-                    f"The step {planned.id} needs {need}, which has not passed yet.",
-                    hint=f"Run `pipeline-tools run --until {planned.id}`.",
-                )
-            self.outputs[need] = passed.outputs
+    def fail(self, planned: PlannedStep, told: Mapping[str, Json]) -> None:
+        record = self.records[planned.id]
+        record.reason = str(told["message"])
+        if told["class"] == "approval":
+            record.status = "waiting"
+            self.event("approval needed", step=planned.id, stage=told["stage"])
+        else:
+            record.status = "interrupted" if told["class"] == Interrupted.kind else "failed"
+            self.event("step failed", step=planned.id, error=told["class"], message=told["message"])
+        if told["class"] != "approval" or self.request.strict_approval:
+            self.record.errors.append({**told, "step": planned.id, "run": self.run.id})
+        self.ended(record)
+
+    # ── a step's own thread ──
+
+    def attend(self, planned: PlannedStep, outputs: Mapping[str, Mapping[str, Json]]) -> None:
+        """See one step to its end; whatever happens, a message says so."""
+        begun = time.monotonic()
+        attempts = 0
+        earlier: list[str] = []
+        try:
+            with self.run.step(planned.id):
+                job, digest = self.prepare(planned, outputs)
+                if job is None:
+                    return
+                begun = time.monotonic()
+                for attempt in self.attempts(planned, earlier):
+                    with attempt:
+                        attempts = attempt.retry_state.attempt_number
+                        made = self.work(planned, job)
+            self.send("passed", planned, outputs=made, digest=digest, attempts=attempts, seconds=_since(begun))
+        except BaseException as error:  # a thread that ended without a word would leave the run waiting for ever
+            told = error.told if isinstance(error, StepFailed) else about(error)
+            if earlier:
+                lines = [f"attempt {number}: {message}" for number, message in enumerate(earlier, 1)]
+                told = {**told, "details": "\n".join(filter(None, [*lines, told["details"]]))}
+            self.send("failed", planned, told=told, attempts=attempts, seconds=_since(begun) if attempts else 0.0)
+
+    def send(self, kind: Any, planned: PlannedStep, **values: Any) -> None:
+        self.messages.put(Message(kind=kind, step=planned, values=values))
+
+    def prepare(self, planned: PlannedStep, outputs: Mapping[str, Mapping[str, Json]]) -> tuple[Job | None, str]:
+        """What the step's process is to do, and the digest of what the step reads; no job: nothing changed."""
+        step = registry()[planned.step]
         out = self.run.step_folder(planned.id)
-
-        def log(text: str) -> None:
-            for line in mask(text).splitlines() or [""]:
-                with (out / "log.txt").open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-                self.display.line(planned, line)
-
-        return Context(
-            project=self.request.project,
-            config=config,
-            inputs=config.section(planned.step),
+        job = Job(
+            id=planned.id,
+            step=planned.step,
             environment=planned.environment,
-            out=out,
-            outputs=self.outputs,
-            log=log,
+            project=str(self.request.project),
+            out=str(out),
+            values=self.request.configuration(planned.environment).values,
+            outputs=outputs,
             version=self.record.version,
             commit=self.record.commit,
             branch=self.record.branch,
             run_id=self.run.id,
+            parent=os.getpid(),
         )
+        context = job.context(lambda text: self.send("line", planned, text=mask(text)))
+        reads = self.reads(planned, step, context)
+        ledger.write_json(out / "reads.json", reads)
+        digest = ledger.digest(reads)
+        reason = self.reason_to_run(planned, step, context, digest)
+        if reason is None:
+            self.send("unchanged", planned, passed=self.book.passed(planned.id))
+            return None, digest
+        stage = self.request.plan.stage_of(planned)
+        if stage.approval and not self.request.approved:
+            error = ConfigError(f"{stage.name} needs an approval.", hint="Run the same again with --approve.")
+            raise StepFailed({**about(error), "class": "approval", "stage": stage.name})
+        self.send("started", planned, reason=reason, digest=digest)
+        return job, digest
 
-    def digest(self, planned: PlannedStep, step: Step[Any], context: Context[Any]) -> str:
-        parts = {
+    def reads(self, planned: PlannedStep, step: Step[Any], context: Context[Any]) -> dict[str, Json]:
+        """Everything that decides about the step's result, for the digest and for `pipeline-tools diff`."""
+        read = list(step.reads(context))
+        listed = git.files(self.request.project, *read, untracked=True) if read else []
+        used = {name: id_of(name, planned.environment) for name in step.uses}
+        return {
             "step": planned.id,
             "library": __version__,
             "inputs": context.inputs.model_dump(),
             "systems": {name: context.config.section(name).model_dump() for name in step.systems},
-            "outputs": {name: context.outputs.get(name) for name in step.uses},
+            "outputs": {name: context.outputs.get(planned_id) for name, planned_id in used.items()},
+            "tools": {name: tools.version(name) for name in step.tools},
+            "files": ledger.files_read([(path.as_posix(), self.request.project / path) for path in listed]),
         }
-        read = list(step.reads(context))
-        listed = git.files(self.request.project, *read, untracked=True) if read else []
-        return ledger.digest(parts, [(path.as_posix(), self.request.project / path) for path in listed])
 
     def reason_to_run(self, planned: PlannedStep, step: Step[Any], context: Context[Any], digest: str) -> str | None:
         """Why the step must run; None when it need not."""
@@ -251,44 +448,98 @@ class _Runner:
             return "what it had left is gone"
         return None
 
-    def check_approval(self, planned: PlannedStep, record: StepRecord) -> None:
-        stage = self.request.plan.stage_of(planned)
-        if not stage.approval or self.request.approved:
-            return
-        record.status = "waiting"
-        record.reason = f"{stage.name} needs an approval"
-        self.event("approval needed", step=planned.id, stage=stage.name)
-        self.display.step_ended(record)
-        if self.request.strict_approval:
-            raise ConfigError(f"{stage.name} needs an approval.", hint="Run the same again with --approve.")
-        raise Skipped
+    def attempts(self, planned: PlannedStep, earlier: list[str]) -> Retrying:
+        """Tries what may succeed again, with a growing random wait, as long as the run's budget lasts.
 
-    def fail(self, error: BaseException, record: StepRecord | None) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            error = Interrupted("Interrupted.", hint="Run the same again: it goes on where it stopped.")
-        if isinstance(error, PipelineError):
-            about: dict[str, Any] = {"class": error.kind, "exit_code": error.exit_code, "message": error.message}
-            about |= {"hint": error.hint, "link": error.link, "details": error.details}
-        else:
-            text = "".join(traceback.format_exception(error))
-            (self.run.folder / "defect.txt").write_text(mask(text), encoding="utf-8")
-            about = {
-                "class": "defect",
-                "exit_code": EXIT_DEFECT,
-                "message": f"{type(error).__name__}: {error}",
+        The messages of the attempts that are followed by another go to ``earlier``.
+        """
+
+        def again(error: BaseException) -> bool:
+            if not isinstance(error, StepFailed) or not error.told["transient"] or self.stop.is_set():
+                return False
+            with self.retries_lock:
+                self.retries += 1
+                return self.retries <= self.settings.retries
+
+        def say(state: RetryCallState) -> None:
+            assert state.outcome is not None
+            error = state.outcome.exception()
+            assert isinstance(error, StepFailed)
+            earlier.append(error.told["message"])
+            told = {"message": error.told["message"], "wait": state.upcoming_sleep, "attempt": state.attempt_number}
+            self.send("retry", planned, **told)
+
+        return Retrying(
+            retry=retry_if_exception(again),
+            stop=stop_after_attempt(self.settings.attempts),
+            wait=wait_random_exponential(multiplier=self.settings.wait, max=60),
+            sleep=self.pause,
+            before_sleep=say,
+            reraise=True,
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the run is interrupted."""
+        self.stop.wait(seconds)
+
+    def work(self, planned: PlannedStep, job: Job) -> Mapping[str, Json]:
+        """Run the step in a process of its own; returns its outputs.
+
+        Raises:
+            StepFailed: it did not pass.
+        """
+        if self.stop.is_set():
+            raise StepFailed(about(KeyboardInterrupt()))
+        replies: list[Mapping[str, Json]] = []
+
+        def line(text: str) -> None:
+            with suppress(ValueError):
+                message = json.loads(text) if text.startswith("{") else None
+                if isinstance(message, dict) and len(message) == 1 and message.keys() & {"line", "passed", "failed"}:
+                    if "line" in message:
+                        self.send("line", planned, text=message["line"])
+                    else:
+                        replies.append(message)
+                    return
+            self.send("line", planned, text=mask(text))
+
+        argv = [sys.executable, "-m", "pipeline_tools.worker"]
+        code = process.supervise(
+            argv, stdin=job.as_json(), line=line, stop=self.stop, grace=GRACE, keep=(self.run.lock,)
+        )
+        reply = replies[-1] if replies else {}
+        if "passed" in reply:
+            outputs: Mapping[str, Json] = reply["passed"]
+            return outputs
+        if "failed" in reply:
+            raise StepFailed(reply["failed"])
+        raise StepFailed(
+            {
+                **about(RuntimeError(f"the process of {planned.id} ended with {code} and did not say why")),
+                "hint": "A negative number is a signal; -9 without a reason is most often lack of memory.",
+                "transient": code < 0,
             }
-            about |= {
-                "hint": "This is a defect of pipeline-tools: report it with defect.txt of the run.",
-                "link": "",
-            }
-            about |= {"details": text}
-        about = {key: mask(value) if isinstance(value, str) else value for key, value in about.items()}
-        about |= {"step": record.id if record else None, "run": self.run.id}
-        self.record.error = about
-        self.record.exit_code = int(about["exit_code"])
-        self.run.write("error.json", about)
-        if record is not None and record.status != "waiting":
-            record.status = "interrupted" if isinstance(error, Interrupted) else "failed"
-            record.reason = str(about["message"])
-            self.event("step failed", step=record.id, error=about["class"], message=about["message"])
-            self.display.step_ended(record)
+        )
+
+
+def _since(begun: float) -> float:
+    return time.monotonic() - begun
+
+
+def _merged(own: RunRecord, other: Json) -> RunRecord:
+    """The record of a run that several processes make: their steps as they left them, and ours."""
+    if not isinstance(other, dict):
+        return own
+    ours = {step.id: step for step in own.steps}
+    steps = [ours.pop(step["id"]) if step["id"] in ours else StepRecord(**step) for step in other["steps"]]
+    errors = [error for error in other["errors"] if error["step"] not in {step.id for step in own.steps}]
+    errors += own.errors
+    return RunRecord(
+        **{
+            **own.__dict__,
+            "started": other["started"],
+            "exit_code": int(errors[0]["exit_code"]) if errors else own.exit_code,
+            "steps": [*steps, *ours.values()],
+            "errors": errors,
+        }
+    )

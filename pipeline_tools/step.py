@@ -133,6 +133,8 @@ class Step(Generic[InputsT]):
         reads: the files and folders, relative to the project, whose content decides whether the step must run again.
         systems: sections of the configuration that it reads besides its own (``sonarqube``).
         needs: the steps that must have passed before; ``uses``: those of them whose outputs it reads.
+        tools: programs (of `systems.tools`) whose version decides about the result as well.
+        memory: bytes that it takes on this machine, at most; steps run beside each other while there is room.
         reports: kind and file (in the step's folder) of what Jenkins publishes.
         always: run it each time: it asks the outside world, which may have changed.
         still_there: whether the effect that an earlier run recorded still exists outside; None for a step whose only
@@ -151,6 +153,8 @@ class Step(Generic[InputsT]):
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     per_environment: bool = False
+    tools: tuple[str, ...] = ()
+    memory: int = 256 * 2**20
     always: bool = False
     reports: Mapping[str, str] = field(default_factory=dict)
     still_there: Callable[[Context[InputsT], Mapping[str, Json]], bool] | None = None

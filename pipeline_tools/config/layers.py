@@ -38,9 +38,10 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """The validated configuration and, for every key that a layer set, its origins, the winner last."""
+    """The validated configuration, the merged values that it is made of, and the origins of each, the winner last."""
 
     config: schema.Config
+    values: Mapping[str, Any]
     origins: Mapping[Path_, Sequence[Origin]]
 
 
@@ -116,7 +117,7 @@ def load(
         config = schema.model().model_validate(values)
     except ValidationError as error:
         raise _explained(error, origins, project) from error
-    return Resolved(config=config, origins=origins)
+    return Resolved(config=config, values=values, origins=origins)
 
 
 def _environment_layer(layer: Source, name: str | None) -> Source:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Annotated, Any, Literal
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from pipeline_tools.secrets import REFERENCE_PATTERN
+from pipeline_tools.step import Duration, Size, duration
 from pipeline_tools.steps import registry
 
 Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN)]
@@ -62,12 +65,31 @@ class Jenkins(Section):
     url: str | None = Field(None, description="Base URL of the controller.")
 
 
+class Run(Section):
+    """How runs are made."""
+
+    jobs: int | None = Field(None, ge=1, description="Steps at a time, at most; null: as many as there are cores.")
+    memory: Size | None = Field(None, description="Memory for the steps at work together; null: what is free.")
+    attempts: int = Field(3, ge=1, description="Tries of a step that failed for an infrastructure reason, at most.")
+    retries: int = Field(6, ge=0, description="Second and later tries of all steps of a run together, at most.")
+    wait: Duration = Field(duration("2s"), description="Wait before the second try; it grows, and varies by chance.")
+
+    def parallel(self) -> int:
+        """How many steps may be at work."""
+        return self.jobs or os.cpu_count() or 1
+
+    def memory_limit(self) -> int:
+        """How much the steps at work may take together, bytes."""
+        return self.memory or int(psutil.virtual_memory().available)
+
+
 SYSTEMS: dict[str, type[Section]] = {
     "docker": Docker,
     "artifactory": Artifactory,
     "sonarqube": SonarQube,
     "kubernetes": Kubernetes,
     "jenkins": Jenkins,
+    "run": Run,
 }
 
 
@@ -92,6 +114,7 @@ class Config(_Base):
     sonarqube: SonarQube
     kubernetes: Kubernetes
     jenkins: Jenkins
+    run: Run
     environments: dict[str, Environment]
 
     def section(self, name: str) -> Any:

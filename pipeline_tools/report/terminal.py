@@ -23,21 +23,24 @@ def summary(record: RunRecord) -> None:
     for step in record.steps:
         colour = COLOURS.get(step.status, "dim")
         seconds = f"{step.seconds:.1f} s" if step.seconds else ""
-        made = "\n".join(left(step)) if step.outputs else escape(mask(step.reason if step.status != "not run" else ""))
+        made = "\n".join(left(step)) if step.outputs else escape(mask(step.reason))
         table.add_row(step.id, f"[{colour}]{MARKS[step.status]} {step.status}[/{colour}]", seconds, made)
     console.print()
     console.print(table)
-    if record.error:
-        console.print(f"\n[bold red]{record.error['class']} error:[/bold red] {escape(str(record.error['message']))}")
-        for line in str(record.error.get("details") or "").splitlines()[-30:]:
+    for error in record.errors:
+        where = f" in {error['step']}" if error["step"] else ""
+        console.print(f"\n[bold red]{error['class']} error{where}:[/bold red] {escape(str(error['message']))}")
+        for line in str(error.get("details") or "").splitlines()[-30:]:
             console.print(f"  {escape(line)}")
         for key in ("hint", "link"):
-            if record.error.get(key):
-                console.print(f"→ {escape(str(record.error[key]))}", soft_wrap=True)
+            if error.get(key):
+                console.print(f"→ {escape(str(error[key]))}", soft_wrap=True)
     waiting = [step for step in record.steps if step.status == "waiting"]
-    if waiting and not record.error:
+    if waiting and not record.errors:
         console.print(f"\n[yellow]{escape(waiting[0].reason)}: run the same again with --approve.[/yellow]")
+    slowest = sorted((step for step in record.steps if step.seconds), key=lambda step: -step.seconds)[:3]
+    slow = f" (slowest: {', '.join(f'{step.id} {step.seconds:.1f} s' for step in slowest)})" if slowest else ""
     console.print(
-        f"\nrun {record.id} took {record.seconds:.1f} s; report: {record.folder / 'report.html'}",
+        f"\nrun {record.id} took {record.seconds:.1f} s{slow}; report: {record.folder / 'report.html'}",
         soft_wrap=True,
     )

@@ -132,6 +132,8 @@ STEP = Step(
     },
     credentials=(ARTIFACTORY,),
     systems=("artifactory",),
+    tools=("python",),
+    memory=1024 * 2**20,
     reports={"junit": "junit.xml", "coverage": "coverage.xml"},
     run=_run,
     still_there=_still_there,

@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Artifactory
-from pipeline_tools.errors import CredentialError, InfrastructureError
+from pipeline_tools.errors import ConfigError, InfrastructureError, PipelineError
 from pipeline_tools.process import ProcessFailed, run
+from pipeline_tools.systems import artifactory as repository
 
 TIMEOUT = 900.0
+# What pip says when trying again is of no use.
+NOT_THERE = ("No matching distribution", "ResolutionImpossible", "DO NOT MATCH THE HASHES", "Invalid requirement")
 
 
 @contextmanager
@@ -41,17 +44,28 @@ def _pip(python: Path | str, words: Sequence[str | Path], artifactory: Artifacto
         try:
             run([python, "-m", "pip", *words, "--quiet", *options], timeout=TIMEOUT, env=env, log=log)
         except ProcessFailed as error:
-            text = error.result.stderr
-            if "401" in text or "403" in text:
-                raise CredentialError(
-                    f"{artifactory.url} refused the user of artifactory.username.", details=error.details
-                ) from error
-            raise InfrastructureError(
-                "pip could not get the requirements.",
-                hint="Is the repository reachable, and are these versions published in it? "
-                "`pipeline-tools doctor` checks the address and the login.",
-                details=error.details,
-            ) from error
+            raise _failure(error, artifactory) from error
+
+
+def _failure(error: ProcessFailed, artifactory: Artifactory) -> PipelineError:
+    """What pip's exit code does not say: it takes a repository that refuses the user for one without the package."""
+    if artifactory.url is not None:
+        try:
+            repository.from_config(artifactory).ping()
+        except PipelineError as cause:
+            return cause
+    text = error.result.stderr
+    if "Retrying (" not in text and any(word in text for word in NOT_THERE):
+        return ConfigError(
+            "The requirements name versions that no index has, or that do not fit together.",
+            hint="pip's last lines name them. A package of your own must be published first.",
+            details=error.details,
+        )
+    return InfrastructureError(
+        "pip could not get the requirements.",
+        hint="Are the package indexes reachable? `pipeline-tools doctor` checks the repository manager.",
+        details=error.details,
+    )
 
 
 def install(
@@ -61,6 +75,7 @@ def install(
 
     Raises:
         CredentialError: Artifactory refused the user.
+        ConfigError: no index has these versions.
         InfrastructureError: anything else that pip failed at.
     """
     words = [word for file in requirements for word in ("--requirement", file)]

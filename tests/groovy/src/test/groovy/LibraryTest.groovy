@@ -46,6 +46,7 @@ class LibraryTest extends BasePipelineTest {
             .implicit(true).targetPath('target/libraries').retriever(localSource('target/libraries')).build())
         binding.setVariable('scm', [:])
         binding.setVariable('currentBuild', [description: null])
+        binding.setVariable('env', [BUILD_TAG: 'jenkins-team-a%2Fb-7'])
         helper.registerAllowedMethod('checkout', [Map], { })
         helper.registerAllowedMethod('libraryResource', [String], { String name ->
             new File(CHECKOUT, "resources/${name}").text
@@ -139,7 +140,8 @@ class LibraryTest extends BasePipelineTest {
             trace.clear()
             run("${var}(environment: 'test')")
             List ids = STEPS[name].credentials*.id
-            String command = "pipeline-tools 'step' '${name}' '--project' '.' '--log-format' 'plain' '--environment' 'test'"
+            String command = "pipeline-tools 'step' '${name}' '--project' '.' '--log-format' 'plain'" +
+                " '--run' 'jenkins-team-a-2Fb-7' '--environment' 'test'"
             assertEquals([/bind ${ids}/.toString(), command, *afterTheBody()], trace.take(2 + afterTheBody().size()))
         }
     }

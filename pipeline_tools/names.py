@@ -1,0 +1,12 @@
+"""Names that a user may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """`` Did you mean 'x'?`` with the name that is most like it, or nothing."""
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,144 @@
+"""One step in a process of its own, so that steps run beside each other and each can be interrupted for itself.
+
+Reads a request (JSON) from standard input; writes JSON lines to standard output: ``{"line": …}`` for each line for the
+user, and at the end ``{"passed": outputs}`` or ``{"failed": about}``. Everything that it writes is masked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_tools.config import schema
+from pipeline_tools.errors import EXIT_DEFECT, Interrupted, PipelineError
+from pipeline_tools.masking import mask
+from pipeline_tools.step import Context, Json
+from pipeline_tools.steps import registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker is to do; all of it can be written as JSON.
+
+    Attributes:
+        id: of the planned step; ``step``: its declaration's name.
+        values: the merged configuration, from which `Config` is made.
+        outputs: what earlier steps returned, by id.
+        out: the step's folder in the run.
+        parent: process id of the one that asks; when it is gone, the step is interrupted.
+    """
+
+    id: str
+    step: str
+    environment: str | None
+    project: str
+    out: str
+    values: Mapping[str, Json]
+    outputs: Mapping[str, Mapping[str, Json]]
+    version: str
+    commit: str
+    branch: str
+    run_id: str
+    parent: int
+
+    def as_json(self) -> bytes:
+        """The request."""
+        return json.dumps(asdict(self), default=str).encode()
+
+    def context(self, log: Any) -> Context[Any]:
+        """What the step is called with."""
+        config = schema.model().model_validate(self.values)
+        return Context(
+            project=Path(self.project),
+            config=config,
+            inputs=config.section(self.step),
+            environment=self.environment,
+            out=Path(self.out),
+            outputs=self.outputs,
+            log=log,
+            version=self.version,
+            commit=self.commit,
+            branch=self.branch,
+            run_id=self.run_id,
+        )
+
+
+def about(error: BaseException) -> dict[str, Json]:
+    """What is told of an error: in events, in error.json, and to whoever started the worker. Masked."""
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted("Interrupted.", hint="Run the same again: it goes on where it stopped.")
+    if isinstance(error, PipelineError):
+        told: dict[str, Json] = {
+            "class": error.kind,
+            "exit_code": error.exit_code,
+            "message": error.message,
+            "hint": error.hint,
+            "link": error.link,
+            "details": error.details,
+            "transient": error.transient,
+        }
+    else:
+        told = {
+            "class": "defect",
+            "exit_code": EXIT_DEFECT,
+            "message": f"{type(error).__name__}: {error}",
+            "hint": "This is a defect of pipeline-tools: please report it with the details.",
+            "link": "",
+            "details": "".join(traceback.format_exception(error)),
+            "transient": False,
+        }
+    return {key: mask(value) if isinstance(value, str) else value for key, value in told.items()}
+
+
+def main() -> None:
+    """Do one job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the one that started us, who tells us
+    signal.signal(signal.SIGTERM, _interrupt)
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no reply
+    lock = threading.Lock()
+
+    def reply(**message: Json) -> None:
+        with lock, suppress(BrokenPipeError):  # nobody listens any more: cleaning up goes on
+            replies.write(mask(json.dumps(message, ensure_ascii=False, default=str)) + "\n")
+
+    job = Job(**json.load(sys.stdin))
+    threading.Thread(target=_watch, args=(job.parent,), daemon=True).start()
+    with (Path(job.out) / "log.txt").open("a", encoding="utf-8", buffering=1) as file:
+
+        def log(text: str) -> None:
+            for line in mask(text).splitlines() or [""]:
+                file.write(line + "\n")
+                reply(line=line)
+
+        try:
+            outputs = registry()[job.step].run(job.context(log))
+            reply(passed=dict(outputs))
+        except BaseException as error:  # whatever it is, the one that started us tells it
+            reply(failed=about(error))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted a second time
+    raise KeyboardInterrupt
+
+
+def _watch(parent: int) -> None:
+    """End as on Ctrl-C when the one that started us is gone: it was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Running a plan: side by side, failing, trying again, interrupted, killed and resumed. Steps are real processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOL = [sys.executable, "-m", "pipeline_tools"]
+STEPS = Path(__file__).parent / "steps"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(STEPS), "PIPELINE_TOOLS_RUN__WAIT": "10ms"}
+
+
+class Project:
+    """A project whose steps do what its files say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "pipeline.yml").write_text("kind: library\nname: sample\n")
+        (folder / "do").mkdir()
+        for name in ("first", "left", "right", "last"):
+            self.does(name, f"result = {{'made': '{name}'}}")
+        for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
+            identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+            subprocess.run(["git", *identity, *words], cwd=folder, check=True)
+
+    def does(self, step: str, code: str) -> None:
+        """``HERE`` is the project's folder, for files that a step leaves."""
+        (self.folder / f"do/{step}.py").write_text(
+            f"from pathlib import Path\nHERE = Path({str(self.folder)!r})\n{code}"
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*TOOL, *words], cwd=self.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *words: str) -> tuple[int, str]:
+        with self.start(*(words or ("run",))) as process:
+            _, said = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / ".pipeline/latest" / name).read_text())
+
+    def statuses(self) -> dict[str, str]:
+        return {step["id"]: step["status"] for step in self.read("run.json")["steps"]}
+
+    def events(self, kind: str) -> list[Any]:
+        lines = (self.folder / ".pipeline/latest/events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+MEET = """
+import time
+(HERE / '{me}').touch()
+end = time.monotonic() + 20
+while not (HERE / '{other}').exists():
+    assert time.monotonic() < end, 'the other one does not run beside me'
+    time.sleep(0.01)
+for number in range(50):
+    ctx.log(f'{me} {{number}}')
+    time.sleep(0.005)
+"""
+
+
+def test_independent_steps_run_side_by_side_and_their_output_does_not_interleave(project: Project) -> None:
+    for me, other in (("left", "right"), ("right", "left")):
+        project.does(me, MEET.format(me=me, other=other))
+    code, said = project.run("run", "--set", "run.jobs=2")
+    assert code == 0, said
+    lines = [line.split(" | ")[0].strip() for line in said.splitlines() if " | " in line]
+    assert len(lines) == 100
+    assert sum(one != two for one, two in itertools.pairwise(lines)) == 1, "one block after the other"
+
+
+ALONE = """
+import time
+assert not (HERE / 'busy').exists()
+(HERE / 'busy').touch()
+time.sleep(0.5)
+(HERE / 'busy').unlink()
+"""
+
+
+@pytest.mark.parametrize("bound", ["run.jobs=1", "run.memory=300Mi"])
+def test_as_many_steps_at_a_time_as_there_is_room_for(project: Project, bound: str) -> None:
+    for me in ("left", "right"):
+        project.does(me, ALONE)
+    code, said = project.run("run", "--set", "run.jobs=2", "--set", bound)
+    assert code == 0, said
+
+
+def test_a_failure_stops_what_depends_on_it_and_every_failure_is_told(project: Project) -> None:
+    raises = "from pipeline_tools.errors import *\nraise {}"
+    project.does("right", raises.format("QualityError('right is wrong', hint='mend it')"))
+    code, said = project.run()
+    assert code == 3
+    assert project.statuses() == {"first": "passed", "left": "passed", "right": "failed", "last": "not run"}
+    assert "it needs right: failed" in said
+
+    project.does("left", raises.format("ConfigError('left is wrong')"))
+    code, said = project.run()
+    assert code == 2, "the first in the order of the plan decides"
+    error = project.read("error.json")
+    assert (error["step"], error["message"]) == ("left", "left is wrong")
+    assert [(other["step"], other["hint"]) for other in error["others"]] == [("right", "mend it")]
+    assert "left is wrong" in said
+    assert "right is wrong" in said
+    assert project.statuses()["first"] == "unchanged"
+
+
+FAILS_TWICE = """
+from pipeline_tools.errors import *
+tries = HERE / 'tries'
+tries.write_text(tries.read_text() + 'x' if tries.exists() else 'x')
+if len(tries.read_text()) <= 2:
+    raise {}('the server is away')
+"""
+
+
+def test_only_what_may_succeed_is_tried_again(project: Project) -> None:
+    project.does("left", FAILS_TWICE.format("InfrastructureError"))
+    code, said = project.run()
+    assert code == 0, said
+    assert [(event["step"], event["attempt"]) for event in project.events("step retried")] == [("left", 1), ("left", 2)]
+    assert project.read("run.json")["steps"][1]["attempts"] == 3
+    assert "the server is away Trying again in" in said
+
+    (project.folder / "tries").unlink()
+    project.does("left", FAILS_TWICE.format("QualityError"))
+    assert project.run()[0] == 3
+    assert project.events("step retried") == []
+
+
+def test_a_run_tries_again_as_often_as_its_budget_allows(project: Project) -> None:
+    project.does("left", "from pipeline_tools.errors import *\nraise InfrastructureError('away')")
+    project.does("right", "from pipeline_tools.errors import *\nraise InfrastructureError('away')")
+    assert project.run("run", "--set", "run.retries=3", "--set", "run.attempts=10")[0] == 4
+    assert len(project.events("step retried")) == 3
+
+
+def test_a_step_whose_process_is_killed_is_tried_again(project: Project) -> None:
+    project.does(
+        "left",
+        "import os, signal\nmark = HERE / 'mark'\n"
+        "if not mark.exists():\n    mark.touch()\n    os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    code, said = project.run()
+    assert code == 0, said
+    assert "ended with -9" in said
+
+
+CLEANS_UP = """
+import time
+(HERE / '{me}').touch()
+try:
+    time.sleep(60)
+finally:
+    time.sleep(0.5)
+    (HERE / '{me}').unlink()
+"""
+
+
+def test_an_interrupt_lets_every_step_clean_up(project: Project) -> None:
+    for me in ("left", "right"):
+        project.does(me, CLEANS_UP.format(me=me))
+    with project.start("run", "--set", "run.jobs=2") as process:
+        wait_for(lambda: (project.folder / "left").exists() and (project.folder / "right").exists())
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert project.statuses() == {"first": "passed", "left": "interrupted", "right": "interrupted", "last": "not run"}
+    assert not (project.folder / "left").exists()
+    assert not (project.folder / "right").exists()
+
+
+def test_after_a_kill_the_next_run_waits_until_the_steps_have_cleaned_up(project: Project) -> None:
+    project.does("left", CLEANS_UP.format(me="left"))
+    with project.start("run") as process:
+        wait_for((project.folder / "left").exists)
+        process.kill()
+    assert project.read("run.json")["exit_code"] is None, "the ledger does not tell of an end that it has not seen"
+    project.does("left", "assert not (HERE / 'left').exists()")
+    code, said = project.run()
+    assert code == 0, said
+    assert "was killed; waiting for its steps to clean up" in said
+    assert project.statuses()["first"] == "unchanged"
+
+
+def test_commands_that_are_one_run_share_its_folder_and_keep_others_out(project: Project) -> None:
+    assert project.run("step", "first", "--run", "build-7")[0] == 0
+    for me, other in (("left", "right"), ("right", "left")):
+        project.does(me, MEET.format(me=me, other=other))
+    with project.start("step", "left", "--run", "build-7") as left:
+        wait_for((project.folder / "left").exists)
+        code, said = project.run("run")
+        assert code == 2
+        assert "Another run, build-7, is at work" in said
+        code, said = project.run("step", "left", "--run", "build-7")
+        assert code == 2
+        assert "is at work already" in said
+        assert project.run("step", "right", "--run", "build-7")[0] == 0
+        assert left.wait(30) == 0
+    assert project.run("step", "last", "--run", "build-7")[0] == 0
+    assert project.read("run.json")["id"] == "build-7"
+    assert project.statuses() == dict.fromkeys(("first", "left", "right", "last"), "passed")
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_end(project: Project) -> None:
+    for me in ("first", "left", "right", "last"):
+        project.does(
+            me,
+            "import time\ntime.sleep(0.05)\n"
+            f"(HERE / 'made-{me}').write_text(repr(sorted(ctx.outputs.items())))\n"
+            f"result = {{'made': '{me}', 'of': sorted(ctx.outputs)}}",
+        )
+
+    def end() -> dict[str, Any]:
+        made = {file.name: file.read_text() for file in project.folder.glob("made-*")}
+        outputs = {step["id"]: step["outputs"] for step in project.read("run.json")["steps"]}
+        return {"made": made, "outputs": outputs}
+
+    begun = time.monotonic()
+    assert project.run()[0] == 0
+    whole = time.monotonic() - begun
+    undisturbed = end()
+    chance = random.Random(20260101)
+    for _ in range(50):
+        for file in (*project.folder.glob("made-*"), *project.folder.glob(".pipeline/passed/*.json")):
+            file.unlink()
+        with project.start("run") as process:
+            time.sleep(chance.uniform(0, whole))
+            process.kill()
+        for file in project.folder.glob(".pipeline/**/*.json"):
+            json.loads(file.read_text())
+        code, said = project.run()
+        assert code == 0, said
+        assert end() == undisturbed
+
+
+def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Project) -> None:
+    def says(*words: str) -> str:
+        with project.start(*words) as process:
+            said, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+        return said
+
+    assert project.run()[0] == 0
+    project.does("left", "result = {'made': 'another'}")
+    assert project.run()[0] == 0
+    second, first = (line.split()[0] for line in says("history").splitlines()[1:])
+    assert "=right" in says("history")
+    assert "made: another" in says("show")
+    assert "made: left" in says("show", first)
+    changes = says("diff", first, second).splitlines()
+    assert "  file do/left.py changed" in changes
+    assert "right: reads the same" in changes
+    assert "  outputs.left.made: 'left' → 'another'" in changes
+    assert project.run("show", "2000")[0] == 2
