@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from pipeline_tools import __version__, ledger, process
+from pipeline_tools import __version__, ledger, process, travel
 from pipeline_tools.config.layers import Resolved
 from pipeline_tools.errors import ConfigError, Interrupted, PipelineError
 from pipeline_tools.masking import mask
@@ -174,7 +174,8 @@ class _Runner:
         self.run = run
         self.record = record
         self.records = {step.id: step for step in record.steps}
-        self.settings = request.configuration(None).config.run
+        self.config = request.configuration(None).config
+        self.settings = self.config.run
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()  # its put may be called in a signal handler
         self.stop = threading.Event()
         self.threads: dict[str, threading.Thread] = {}
@@ -185,6 +186,7 @@ class _Runner:
 
     def run_all(self) -> None:
         begun = time.monotonic()
+        self.fetch_ledger()
         self.event("run started", project=self.record.project, version=self.record.version, commit=self.record.commit)
         self.save()
         try:
@@ -202,6 +204,24 @@ class _Runner:
             if self.record.errors:
                 self.run.write("error.json", {**self.record.errors[0], "others": self.record.errors[1:]})
             self.save()
+            self.publish_ledger()
+
+    def fetch_ledger(self) -> None:
+        """Take over what passed elsewhere; without it steps are only repeated."""
+        if self.settings.ledger == "artifactory":
+            try:
+                taken = travel.pull(self.request.project, self.config, self.record.branch)
+                self.display.note(f"from the ledger in Artifactory: {', '.join(taken) or 'nothing newer'}")
+            except PipelineError as error:
+                self.display.note(f"warning: the ledger could not be fetched: {error.message}")
+
+    def publish_ledger(self) -> None:
+        """Let others go on from here; that it fails does not make a run fail."""
+        if self.settings.ledger == "artifactory":
+            try:
+                travel.push(self.request.project, self.config, self.record.branch, self.run.id)
+            except PipelineError as error:
+                self.display.note(f"warning: the ledger could not be published: {error.message}")
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -79,6 +79,8 @@ class Server:
         """``api/storage/REPOSITORY/PATH``: what is known of an artifact; its properties are set by PUT."""
         user = self.user(request, write=request.method == "PUT")
         repository = self.repository(request.path_params["repository"])
+        if request.method == "GET" and (folder := self._folder(request, repository)) is not None:
+            return JSONResponse(folder)
         artifact = self._artifact(repository, request.path_params["path"])
         if request.method == "PUT":
             self.store.set_properties(artifact, _properties(request.query_params.get("properties", "")))
@@ -107,6 +109,16 @@ class Server:
         headers = {f"X-Checksum-{name.capitalize()}": getattr(artifact, name) for name in ("md5", "sha1", "sha256")}
         headers |= {"ETag": artifact.sha1, "X-Artifactory-Filename": path.rpartition("/")[2]}
         return FileResponse(self.store.path(repository, path), headers=headers, media_type="application/octet-stream")
+
+    def _folder(self, request: Request, repository: str) -> dict[str, Any] | None:
+        """What is known of a folder; None when the path is none."""
+        path = request.path_params["path"].strip("/")
+        try:
+            children = self.store.children(repository, path)
+        except InvalidPathError:
+            return None
+        listed = [{"uri": f"/{name}", "folder": is_folder} for name, is_folder in children]
+        return {"repo": repository, "path": f"/{path}", "children": listed} if children else None
 
     def _artifact(self, repository: str, path: str) -> Artifact:
         try:

@@ -66,6 +66,16 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def children(self, repository: str, path: str) -> list[tuple[str, bool]]:
+        """Names of what is in a folder, and whether each is a folder itself; empty when there is no such folder.
+
+        Raises:
+            InvalidPathError: as `path`.
+        """
+        folder = self.path(repository, path)
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [(child.name, child.is_dir()) for child in found if not child.name.endswith(META)]
+
     def all(self, repository: str) -> Iterator[Artifact]:
         """Every artifact of a repository, by path."""
         for meta in sorted((self._folder / repository).rglob(f"*{META}")):

@@ -72,6 +72,9 @@ class Run(Section):
     memory: Size | None = Field(None, description="Memory for the steps at work together; null: what is free.")
     attempts: int = Field(3, ge=1, description="Tries of a step that failed for an infrastructure reason, at most.")
     retries: int = Field(6, ge=0, description="Second and later tries of all steps of a run together, at most.")
+    ledger: Literal["local", "artifactory"] = Field(
+        "local", description="Where the ledger is kept: only here, or also in Artifactory, to go on elsewhere."
+    )
     wait: Duration = Field(duration("2s"), description="Wait before the second try; it grows, and varies by chance.")
 
     def parallel(self) -> int:

@@ -151,6 +151,12 @@ class Artifactory:
             raise InfrastructureError(f"{target} came with a wrong checksum.")
         beside.replace(path)
 
+    def children(self, target: str) -> list[str]:
+        """Names of what is in the folder ``REPOSITORY/PATH``; empty when there is no such folder."""
+        answer = self._call("GET", f"{self.url}/api/storage/{quote(target.strip('/'))}", ok=(404,))
+        found = answer.json().get("children", []) if answer.ok else []
+        return [str(child["uri"]).lstrip("/") for child in found]
+
     def manifest_digest(self, image: str, reference: str) -> str | None:
         """Digest of the manifest of ``HOST/REPOSITORY/NAME`` at a tag or digest; None when there is none."""
         host, _, name = image.partition("/")

@@ -30,15 +30,17 @@ class Project:
         (folder / "do").mkdir()
         for name in ("first", "left", "right", "last"):
             self.does(name, f"result = {{'made': '{name}'}}")
-        for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
+        for words in (
+            ["init", "--quiet", "--initial-branch=master"],
+            ["add", "."],
+            ["commit", "--quiet", "--message", "first"],
+        ):
             identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
             subprocess.run(["git", *identity, *words], cwd=folder, check=True)
 
     def does(self, step: str, code: str) -> None:
         """``HERE`` is the project's folder, for files that a step leaves."""
-        (self.folder / f"do/{step}.py").write_text(
-            f"from pathlib import Path\nHERE = Path({str(self.folder)!r})\n{code}"
-        )
+        (self.folder / f"do/{step}.py").write_text(f"HERE = ctx.project\n{code}")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
