@@ -17,11 +17,11 @@ from pydantic import Field
 from pipeline_tools import secrets
 from pipeline_tools.errors import (
     ConfigError,
-    CredentialError,
     InfrastructureError,
     PipelineError,
     QualityError,
 )
+from pipeline_tools.failures import explained
 from pipeline_tools.step import (
     ARTIFACTORY,
     KUBECONFIG,
@@ -245,20 +245,12 @@ class _Output:
 
 def failure(exit_code: int, errors: Sequence[str]) -> PipelineError:
     """Our error for a scanner that failed, from what it printed. It exits with 2 when its user is to blame."""
-    said = "\n".join(errors)
-    text = f"sonar-scanner failed with exit code {exit_code}."
-    if re.search(r"not authorized|unauthorized|\b40[13]\b|insufficient privileges", said, re.IGNORECASE):
-        return CredentialError(
-            text, hint="The token must be allowed to execute analyses on the project, and to create it.", details=said
-        )
-    if re.search(r"OutOfMemory|exited with 137", said):
-        return ConfigError(text, hint="Raise scan.memory.", details=said)
-    if re.search(r"connect|UnknownHost|timed? ?out|Failed to query|HTTP 5\d\d", said, re.IGNORECASE):
-        hint = "Can a pod of the cluster reach SonarQube? scan.server_url_in_pod is the address that it uses."
-        return InfrastructureError(text, hint=hint, details=said)
-    if exit_code == 2:
-        return ConfigError(text, hint="Correct scan.properties or the files that it names.", details=said)
-    return InfrastructureError(text, hint="The scanner's output is in the step's log.", details=said)
+    kind = ConfigError if exit_code == 2 else InfrastructureError
+    hint = "Correct scan.properties or the files that it names." if exit_code == 2 else ""
+    message = f"sonar-scanner failed with exit code {exit_code}."
+    return explained(
+        "scanner", "\n".join(errors), message, otherwise=kind, hint=hint or "The scanner's output is in the step's log."
+    )
 
 
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:

@@ -15,6 +15,7 @@ from urllib3.util import Retry
 from pipeline_tools import secrets
 from pipeline_tools.config import schema
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, QualityError
+from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
 
 # Seconds to connect, and between two bytes.
@@ -57,8 +58,9 @@ def from_config(settings: schema.Artifactory) -> Artifactory:
 class Artifactory:
     """An Artifactory at ``url`` (``https://HOST/artifactory``), as one user.
 
-    Every method raises `CredentialError` when it refuses the user and `InfrastructureError` when it does not answer or
-    fails; what only reads is tried again after a network error or a 5xx.
+    Every method raises `CredentialError` when it refuses the user, `InfrastructureError` when it does not answer or
+    fails and `ConfigError` when it answers that we asked for something wrong; what only reads is tried again after a
+    network error or a 5xx.
     """
 
     def __init__(self, url: str, username: str, password: str) -> None:
@@ -88,7 +90,8 @@ class Artifactory:
                 hint="Check artifactory.username and artifactory.password, and the user's permissions.",
                 details=said,
             )
-        raise InfrastructureError(f"Artifactory answered {answer.status_code} to {method} {url}.", details=said)
+        kind = of_status(answer.status_code)
+        raise kind(f"Artifactory answered {answer.status_code} to {method} {url}.", details=said)
 
     def ping(self) -> None:
         """Prove that it answers and accepts the user."""

@@ -15,7 +15,8 @@ from docker.utils.build import exclude_paths
 
 from pipeline_tools import secrets
 from pipeline_tools.config import schema
-from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
+from pipeline_tools.errors import InfrastructureError, PipelineError
+from pipeline_tools.failures import explained
 from pipeline_tools.masking import mask
 
 # The engine answers at once; a build step or a layer on its way may be silent for long.
@@ -93,7 +94,7 @@ class Engine:
         """Build an image; returns its id (``sha256:…``).
 
         Raises:
-            ConfigError: an instruction of the Dockerfile failed; with the output's tail.
+            PipelineError: of the class that `failures` knows for what the engine says; with the output's tail.
         """
         tail: list[str] = []
         image = ""
@@ -114,10 +115,10 @@ class Engine:
             )
             for part in stream:
                 if "error" in part:
-                    raise ConfigError(
-                        f"The image could not be built: {part['error'].strip()}",
-                        hint="The failing instruction is the last one in the output.",
-                        details=mask("\n".join(tail[-20:])),
+                    raise explained(
+                        "docker",
+                        "\n".join([*tail[-20:], part["error"].strip()]),
+                        f"The image could not be built: {mask(part['error'].strip())}",
                     )
                 for line in COLOURS.sub("", str(part.get("stream", ""))).splitlines():
                     if line.strip():
@@ -151,15 +152,8 @@ class Engine:
         except (ImageNotFound, APIError) as error:
             raise self._failure(f"inspect {image}", error) from error
 
-    def _failure(self, what: str, error: Any) -> CredentialError | InfrastructureError:
-        text = mask(str(error))
-        if any(word in text.lower() for word in ("unauthorized", "denied", "no basic auth", "authentication required")):
-            return CredentialError(
-                f"The registry refused to {what}.",
-                hint="Check artifactory.username and artifactory.password, and that the user may deploy there.",
-                details=text,
-            )
-        return InfrastructureError(f"Docker could not {what}.", details=text)
+    def _failure(self, what: str, error: Any) -> PipelineError:
+        return explained("docker", str(error), f"Docker could not {what}.")
 
 
 def platforms() -> Sequence[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Artifactory, Kubernetes
-from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
+from pipeline_tools.errors import ConfigError, InfrastructureError
+from pipeline_tools.failures import explained
 from pipeline_tools.process import ProcessFailed, Result, run
 from pipeline_tools.step import Json
 
@@ -118,7 +119,7 @@ def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
     if result.exit_code:
         if "not found" in result.stderr:
             return []
-        raise InfrastructureError("helm cannot ask the cluster for the release.", details=result.stderr.strip())
+        raise explained("helm", result.stderr.strip(), "helm cannot ask the cluster for the release.")
     found: list[Json] = json.loads(result.stdout)
     return [
         Release(
@@ -161,7 +162,5 @@ def _oci(argv: Sequence[str | Path], log: Callable[[str], None] | None, stdin: b
     try:
         return run(argv, timeout=TIMEOUT, log=log, stdin=stdin)
     except ProcessFailed as error:
-        text = error.result.stderr.lower()
-        if any(word in text for word in ("401", "403", "unauthorized", "denied", "forbidden")):
-            raise CredentialError("The chart repository refused the user.", details=error.details) from error
-        raise InfrastructureError("helm could not reach the chart repository.", details=error.details) from error
+        message = f"helm {argv[1]} failed at the chart repository."
+        raise explained("helm registry", error.details, message) from error

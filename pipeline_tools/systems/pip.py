@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Artifactory
-from pipeline_tools.errors import ConfigError, InfrastructureError, PipelineError
+from pipeline_tools.errors import PipelineError
+from pipeline_tools.failures import explained
 from pipeline_tools.process import ProcessFailed, run
 from pipeline_tools.systems import artifactory as repository
 
 TIMEOUT = 900.0
-# What pip says when trying again is of no use.
-NOT_THERE = ("No matching distribution", "ResolutionImpossible", "DO NOT MATCH THE HASHES", "Invalid requirement")
 
 
 @contextmanager
@@ -54,18 +53,7 @@ def _failure(error: ProcessFailed, artifactory: Artifactory) -> PipelineError:
             repository.from_config(artifactory).ping()
         except PipelineError as cause:
             return cause
-    text = error.result.stderr
-    if "Retrying (" not in text and any(word in text for word in NOT_THERE):
-        return ConfigError(
-            "The requirements name versions that no index has, or that do not fit together.",
-            hint="pip's last lines name them. A package of your own must be published first.",
-            details=error.details,
-        )
-    return InfrastructureError(
-        "pip could not get the requirements.",
-        hint="Are the package indexes reachable? `pipeline-tools doctor` checks the repository manager.",
-        details=error.details,
-    )
+    return explained("pip", error.result.stderr.strip(), "pip could not get the requirements.")
 
 
 def install(

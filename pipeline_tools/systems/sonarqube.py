@@ -18,6 +18,7 @@ from urllib3 import Retry
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError
+from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
 
 if TYPE_CHECKING:
@@ -263,4 +264,4 @@ class SonarQube:
             )
         if code in (400, 404):
             return NotFound(f"SonarQube at {self.url} answered {code} to {path}: {said or 'not found'}")
-        return InfrastructureError(f"SonarQube at {self.url} answered {code} to {path}.", details=said)
+        return of_status(code)(f"SonarQube at {self.url} answered {code} to {path}.", details=said)

@@ -19,7 +19,7 @@ import requests
 import yaml
 from artifactory import ArtifactoryPath
 
-from pipeline_tools.errors import CredentialError, InfrastructureError, QualityError
+from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, QualityError
 from pipeline_tools.systems.artifactory import Artifactory
 
 DEPLOYER, READER = ("deployer", "deployer-pass-1"), ("reader", "reader-pass-2")
@@ -147,7 +147,7 @@ def test_errors_have_their_class(url: str, ours: Artifactory, tmp_path: Path) ->
         Artifactory(url, *READER).upload(file, "generic-local/reader", {})
     with pytest.raises(InfrastructureError, match="does not answer"):
         Artifactory(f"http://127.0.0.1:{free_port()}/artifactory", *DEPLOYER).ping()
-    with pytest.raises(InfrastructureError, match="404"):
+    with pytest.raises(ConfigError, match="404"):
         ours.download("generic-local/none", tmp_path / "none")
 
 
