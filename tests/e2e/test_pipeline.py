@@ -180,13 +180,14 @@ def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, workspac
         platform["kubernetes"]["kubeconfig"] = str(tmp_path / "kubeconfig")
         platform["environments"]["test"]["deploy"]["settings"]["terminationGracePeriodSeconds"] = "29"  # new pods
 
-    def pending() -> bool:
+    def pending() -> set[str]:
         words = ("get", "secrets", "--selector", "owner=helm,status=pending-upgrade", "--output", "name")
-        return bool(kubectl(lab, "--namespace", "test", *words))
+        return set(kubectl(lab, "--namespace", "test", *words).split())
 
+    before = pending()  # revisions that were cut off stay in helm's history
     argv = [*TOOL, "step", "deploy-test", "--platform", changed_platform(tmp_path, through_the_wire)]
     with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
-        _eventually(pending)
+        _eventually(lambda: pending() - before)
         wire.cut()
         _, said = process.communicate(timeout=180)
     assert process.returncode == 4, said
