@@ -61,11 +61,12 @@ class Display(Protocol):
 
 @dataclass(kw_only=True)
 class StepRecord:
-    """How a step ended; ``seconds`` of wall time, ``reason`` why it was (not) run, for people."""
+    """How a step ended; ``seconds`` of wall time since ``started``, ``reason`` why it was (not) run, for people."""
 
     id: str
     summary: str
     status: Status = "not run"
+    started: str = ""
     seconds: float = 0.0
     reason: str = ""
     attempts: int = 0
@@ -154,7 +155,7 @@ def execute(request: Request, display: Display) -> RunRecord:
             commit=revision.commit,
             branch=revision.branch,
             folder=run.folder,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            started=_now(),
             steps=[StepRecord(id=step.id, summary=step.summary) for step in request.steps],
         )
         try:
@@ -205,6 +206,7 @@ class _Runner:
                 self.run.write("error.json", {**self.record.errors[0], "others": self.record.errors[1:]})
             self.save()
             self.publish_ledger()
+            self.send_trace()
 
     def fetch_ledger(self) -> None:
         """Take over what passed elsewhere; without it steps are only repeated."""
@@ -222,6 +224,16 @@ class _Runner:
                 travel.push(self.request.project, self.config, self.record.branch, self.run.id)
             except PipelineError as error:
                 self.display.note(f"warning: the ledger could not be published: {error.message}")
+
+    def send_trace(self) -> None:
+        """Tell the tracing system of the run; that it does not listen does not make a run fail."""
+        if self.settings.traces:
+            from pipeline_tools.tracing import export
+
+            try:
+                export(self.record)
+            except PipelineError as error:
+                self.display.note(f"warning: {error.message} {error.hint}")
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -330,7 +342,7 @@ class _Runner:
         planned, values, record = message.step, message.values, self.records[message.step.id]
         match message.kind:
             case "started":
-                record.status, record.reason = "running", values["reason"]
+                record.status, record.reason, record.started = "running", values["reason"], _now()
                 self.display.step_started(planned)
                 self.event("step started", step=planned.id, reason=values["reason"], digest=values["digest"])
                 self.save()
@@ -540,6 +552,10 @@ class _Runner:
                 "transient": code < 0,
             }
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _since(begun: float) -> float:

@@ -75,6 +75,7 @@ class Run(Section):
     ledger: Literal["local", "artifactory"] = Field(
         "local", description="Where the ledger is kept: only here, or also in Artifactory, to go on elsewhere."
     )
+    traces: bool = Field(False, description="Send each run as an OpenTelemetry trace, where OTEL_* variables say.")
     wait: Duration = Field(duration("2s"), description="Wait before the second try; it grows, and varies by chance.")
 
     def parallel(self) -> int:
