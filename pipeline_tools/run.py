@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -434,9 +434,11 @@ class _Runner:
             branch=self.record.branch,
             run_id=self.run.id,
             parent=os.getpid(),
+            files=(),
         )
         context = job.context(lambda text: self.send("line", planned, text=mask(text)))
         reads = self.reads(planned, step, context)
+        job = replace(job, files=tuple(reads["files"]))
         ledger.write_json(out / "reads.json", reads)
         digest = ledger.digest(reads)
         reason = self.reason_to_run(planned, step, context, digest)

@@ -50,12 +50,40 @@ Duration = Annotated[float, BeforeValidator(duration, json_schema_input_type=str
 Size = Annotated[int, BeforeValidator(size, json_schema_input_type=str)]
 
 
+class PodInputs(BaseModel):
+    """The pod of a step that runs in one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str | None = Field(None, description="Image with this version of pipeline-tools, sh and tar.")
+    namespace: str = Field("pipeline-tools", description="Namespace of the pod. It must exist.")
+    cpu: str = Field("100m", description="CPU that the pod requests, as Kubernetes writes it.")
+    memory_request: Size = Field(size("256Mi"), description="Memory that the pod requests.")
+    memory: Size = Field(size("2Gi"), description="Memory that the pod may use.")
+    timeout: Duration = Field(duration("1h"), description="How long the pod may live.")
+    start_timeout: Duration = Field(duration("5m"), description="How long the pod may take to start.")
+    service_account: str | None = Field(None, description="Service account whose token it gets; null: none.")
+    node_selector: dict[str, str] = Field({}, description="Labels of the nodes that may run it.")
+    tolerations: list[dict[str, Any]] = Field([], description="Tolerations, as Kubernetes writes them.")
+    volumes: list[dict[str, Any]] = Field(
+        [], description="Volumes, as Kubernetes writes them, each with its mountPath."
+    )
+    env: dict[str, str] = Field({}, description="Variables that anyone may read.")
+    secrets: dict[str, str] = Field({}, description="Variables whose values are references to credentials.")
+    settings: dict[str, Any] = Field(
+        {}, description="Keys of the configuration that differ in the pod, such as an address: `artifactory.url: …`."
+    )
+    image_pull_secret: str | None = Field(None, description="Secret of the namespace that pulls the image.")
+
+
 class StepInputs(BaseModel):
     """What every step can be told; a step adds its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="Whether the step is part of the plan.")
+    runner: Literal["local", "pod"] = Field("local", description="Where the step runs: here, or in a pod.")
+    pod: PodInputs = Field(PodInputs(), description="The pod, if it runs in one.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +123,7 @@ class Context(Generic[InputsT]):
         log: takes a line for the user and the step's log.
         version: ``1.0.0-g1a2b3c4d5e6f``; with ``-dirty`` when the work tree differs from the commit.
         branch: empty when no branch is checked out.
+        tracked: the project's tracked files, where git cannot be asked: in a pod. None: git is asked.
     """
 
     project: Path
@@ -108,9 +137,12 @@ class Context(Generic[InputsT]):
     commit: str
     branch: str
     run_id: str
+    tracked: tuple[str, ...] | None = None
 
     def files(self) -> list[Path]:
         """The project's git-tracked files that exist, relative to `project`, sorted."""
+        if self.tracked is not None:
+            return [Path(name) for name in self.tracked]
         from pipeline_tools.systems import git
 
         return git.files(self.project)

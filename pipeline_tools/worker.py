@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_tools import __version__, in_pod
 from pipeline_tools.config import schema
-from pipeline_tools.errors import EXIT_DEFECT, Interrupted, PipelineError
+from pipeline_tools.errors import EXIT_DEFECT, ConfigError, Interrupted, PipelineError
 from pipeline_tools.masking import mask
 from pipeline_tools.step import Context, Json
 from pipeline_tools.steps import registry
@@ -36,6 +37,9 @@ class Job:
         outputs: what earlier steps returned, by id.
         out: the step's folder in the run.
         parent: process id of the one that asks; when it is gone, the step is interrupted.
+        files: what the step reads, relative to the project.
+        tracked: see `Context`; given in a pod.
+        in_pod: whether the worker is in a pod; ``library``: the version of the one that asks.
     """
 
     id: str
@@ -50,6 +54,10 @@ class Job:
     branch: str
     run_id: str
     parent: int
+    files: tuple[str, ...]
+    tracked: tuple[str, ...] | None = None
+    in_pod: bool = False
+    library: str = __version__
 
     def as_json(self) -> bytes:
         """The request."""
@@ -70,6 +78,7 @@ class Job:
             commit=self.commit,
             branch=self.branch,
             run_id=self.run_id,
+            tracked=self.tracked,
         )
 
 
@@ -122,8 +131,16 @@ def main() -> None:
                 reply(line=line)
 
         try:
-            outputs = registry()[job.step].run(job.context(log))
-            reply(passed=dict(outputs))
+            if job.library != __version__:
+                raise ConfigError(
+                    f"The pod's image has pipeline-tools {__version__}, but the run is made by {job.library}.",
+                    hint=f"Set {job.step}.pod.image to an image with {job.library}.",
+                )
+            step, context = registry()[job.step], job.context(log)
+            if context.inputs.runner == "pod" and not job.in_pod:
+                reply(**in_pod.run(job, step, context, log))
+            else:
+                reply(passed=dict(step.run(context)))
         except BaseException as error:  # whatever it is, the one that started us tells it
             reply(failed=about(error))
 

@@ -37,8 +37,6 @@ from pipeline_tools.step import (
 )
 
 if TYPE_CHECKING:
-    from pipeline_tools.systems.kubernetes import Kubernetes
-    from pipeline_tools.systems.pod import PullCredentials
     from pipeline_tools.systems.sonarqube import Gate
 
 # Where the reports lie in the pod: outside of the sources, or they would be analysed themselves.
@@ -82,12 +80,6 @@ class Inputs(StepInputs):
         None,
         description="Secret to pull the image with; null: made of Artifactory's credentials if the image is there.",
     )
-
-
-def registry_of(image: str) -> str:
-    """The registry (``HOST`` or ``HOST:PORT``) that an image's name means."""
-    first, slash, _ = image.partition("/")
-    return first if slash and (first == "localhost" or "." in first or ":" in first) else "docker.io"
 
 
 def branch_scope(edition: str, branch: str, variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -213,20 +205,6 @@ def _reports(ctx: Context[Inputs], files: Iterable[Path]) -> dict[str, bytes]:
     return found
 
 
-def _pull(ctx: Context[Inputs], kubernetes: Kubernetes) -> PullCredentials | None:
-    from pipeline_tools.systems.pod import PullCredentials
-
-    artifactory = ctx.config.artifactory
-    registry = registry_of(ctx.inputs.image)
-    if ctx.inputs.image_pull_secret or not artifactory.docker or registry_of(f"{artifactory.docker}/x") != registry:
-        return None
-    return PullCredentials(
-        registry=registry,
-        username=secrets.resolve(artifactory.username, read_secret=kubernetes.read_secret),
-        password=secrets.resolve(artifactory.password, read_secret=kubernetes.read_secret),
-    )
-
-
 class _Output:
     """The scanner's output on its way to the log: what is needed of it is kept."""
 
@@ -254,7 +232,7 @@ def failure(exit_code: int, errors: Sequence[str]) -> PipelineError:
 
 
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
-    from pipeline_tools.systems.pod import SOURCE, Task, pod_session
+    from pipeline_tools.systems.pod import SOURCE, Task, pod_session, pull_credentials
     from pipeline_tools.systems.release import connect
     from pipeline_tools.systems.sonarqube import from_config
 
@@ -279,7 +257,9 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         timeout=ctx.inputs.timeout,
         start_timeout=ctx.inputs.start_timeout,
         pull_secret=ctx.inputs.image_pull_secret,
-        pull=_pull(ctx, kubernetes),
+        pull=None
+        if ctx.inputs.image_pull_secret
+        else pull_credentials(ctx.inputs.image, ctx.config.artifactory, kubernetes.read_secret),
     )
     sent: dict[str, Path | bytes] = {f"{PurePosixPath(SOURCE).name}/{file.as_posix()}": file for file in files}
     sent |= {f"{PurePosixPath(REPORTS).name}/{name}": data for name, data in reports.items()}

@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline_tools import secrets as credentials
+from pipeline_tools.config import schema
 from pipeline_tools.errors import (
     ConfigError,
     CredentialError,
@@ -75,6 +77,10 @@ class Task:
         cpu: requested, as Kubernetes writes it (``100m``).
         memory_request, memory: requested, and the limit, in bytes.
         timeout: seconds that the pod may live; ``start_timeout``: seconds until it must have started.
+        service_account: whose token the pod gets; None: no token.
+        node_selector, tolerations: which nodes take it, as Kubernetes writes them.
+        volumes: more volumes as Kubernetes writes them, each with its ``mountPath``.
+        outputs: folder below ``/work`` whose content `PodSession.fetch` gets.
         pull_secret: name of a Secret that is there already; ``pull``: credentials to make one of.
     """
 
@@ -88,8 +94,36 @@ class Task:
     memory: int = 2 * 2**30
     timeout: float = 900.0
     start_timeout: float = 300.0
+    service_account: str | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    outputs: str | None = None
     pull_secret: str | None = None
     pull: PullCredentials | None = None
+
+
+def registry_of(image: str) -> str:
+    """The registry (``HOST`` or ``HOST:PORT``) that an image's name means."""
+    first, slash, _ = image.partition("/")
+    return first if slash and (first == "localhost" or "." in first or ":" in first) else "docker.io"
+
+
+def pull_credentials(
+    image: str, artifactory: schema.Artifactory, read_secret: Callable[[str, str, str], str]
+) -> PullCredentials | None:
+    """Our repository manager's user for an image that comes from there; None for any other image.
+
+    Raises:
+        CredentialError: the user or the password is not where the configuration says.
+    """
+    if not artifactory.docker or registry_of(f"{artifactory.docker}/x") != registry_of(image):
+        return None
+    return PullCredentials(
+        registry=registry_of(image),
+        username=credentials.resolve(artifactory.username, read_secret=read_secret),
+        password=credentials.resolve(artifactory.password, read_secret=read_secret),
+    )
 
 
 @contextmanager
@@ -188,14 +222,27 @@ class PodSession:
         self._wait(lambda pod: any(each.state == "running" for each in pod.init_containers), "start")
         with _packed(folder, files) as packed:
             # into a folder of its own, because the volume's belongs to root
-            code, said = self._exec(f"mkdir -p {SOURCE} && exec tar xf - -C {WORK}", packed)
+            code, said = self._exec("receive", f"mkdir -p {SOURCE} && exec tar xf - -C {WORK}", packed)
         if code != 0:
-            raise InfrastructureError(f"The pod {self.name} could not unpack the files.", details=mask(said))
+            raise InfrastructureError(
+                f"The pod {self.name} could not unpack the files.", details=mask(said.decode(errors="replace"))
+            )
         # lets the first container end, and with it perhaps this very exec: its exit code means nothing
-        self._exec(f"touch {READY}", io.BytesIO())
+        self._exec("receive", f"touch {READY}", io.BytesIO())
 
-    def _exec(self, script: str, stdin: IO[bytes]) -> tuple[int | None, str]:
-        """Exit code (None: unknown) and output of a shell script in the first container."""
+    def fetch(self) -> IO[bytes]:
+        """The content of the task's ``outputs`` as a tar, after `run`; the container beside it holds the volume.
+
+        Raises:
+            InfrastructureError: the transfer breaks.
+        """
+        code, packed = self._exec("hold", f"exec tar cf - -C {self.task.outputs} .", io.BytesIO())
+        if code not in (0, None):
+            raise InfrastructureError(f"The pod {self.name} could not pack what the step left.")
+        return io.BytesIO(packed)
+
+    def _exec(self, container: str, script: str, stdin: IO[bytes]) -> tuple[int | None, bytes]:
+        """Exit code (None: unknown) and output of a shell script in a container."""
         from kubernetes.stream import stream
 
         with self.kubernetes.errors(f"reach into pod {self.namespace}/{self.name}"):
@@ -203,7 +250,7 @@ class PodSession:
                 self.kubernetes.exec_core.connect_get_namespaced_pod_exec,
                 self.name,
                 self.namespace,
-                container="receive",
+                container=container,
                 command=["sh", "-c", script],
                 stdin=True,
                 stdout=True,
@@ -220,7 +267,7 @@ class PodSession:
                 channel.run_forever(timeout=TRANSFER_TIMEOUT)
                 known = not channel.is_open() and channel.peek_channel(STATUS)
                 code = channel.returncode if known else None
-                return code, channel.read_all().decode(errors="replace")
+                return code, channel.read_all()
             except _broken() as error:
                 raise InfrastructureError(
                     f"The transfer of the files to the pod {self.name} broke off.", details=mask(str(error))
@@ -236,13 +283,15 @@ class PodSession:
             ConfigError: it needed more memory than it may have.
             InfrastructureError: it was evicted, took too long, or the cluster went away.
         """
-        self._wait(lambda pod: any(each.state in ("running", "terminated") for each in pod.containers), "start")
+        started = ("running", "terminated")
+        self._wait(lambda pod: any(each.name == "run" and each.state in started for each in pod.containers), "start")
         seen = ""
         while True:
             seen = self._follow(seen)
             pod = self._read()
             self._raise_if_in_trouble(pod, final=True)
-            code = next((each.exit_code for each in pod.containers if each.state == "terminated"), None)
+            ended = (each.exit_code for each in pod.containers if each.name == "run" and each.state == "terminated")
+            code = next(ended, None)
             if code is not None:
                 return code
             time.sleep(0.2)  # the node has not reported the end yet, or the stream broke while the command runs
@@ -386,7 +435,12 @@ def expired(metadata: Mapping[str, Any], now: datetime) -> bool:
 
 def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The pod; it passes the PodSecurity level ``restricted``. Secrets are named in it, never contained."""
-    mounts = [{"name": "work", "mountPath": WORK}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 — in the pod
+    mounts: list[dict[str, Any]] = [
+        {"name": "work", "mountPath": WORK},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 — in the pod
+        *({"name": each["name"], "mountPath": each["mountPath"]} for each in task.volumes),
+    ]
+    more = [{key: value for key, value in each.items() if key != "mountPath"} for each in task.volumes]
     common = {
         "image": task.image,
         "imagePullPolicy": "IfNotPresent",
@@ -401,7 +455,7 @@ def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, An
     env += [{"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}} for key in task.secrets]
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": task.service_account is not None,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 1,
         "activeDeadlineSeconds": max(1, int(task.timeout)),
@@ -420,8 +474,16 @@ def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, An
             }
         ],
         "containers": [{"name": "run", "command": list(task.command), "workingDir": SOURCE, "env": env, **common}],
-        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *more],
+        "nodeSelector": dict(task.node_selector),
+        "tolerations": [dict(each) for each in task.tolerations],
     }
+    if task.service_account:
+        spec["serviceAccountName"] = task.service_account
+    if task.outputs:
+        # the volume can be read for as long as a container runs: until the pod is deleted
+        idle = {**common, "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}}}
+        spec["containers"].append({"name": "hold", "command": ["sh", "-c", "while sleep 1; do :; done"], **idle})
     pull = f"{name}-pull" if task.pull else task.pull_secret
     if pull:
         spec["imagePullSecrets"] = [{"name": pull}]

@@ -11,9 +11,8 @@ import yaml
 
 from pipeline_tools import masking
 from pipeline_tools.errors import ConfigError, InfrastructureError, PipelineError
-from pipeline_tools.steps.scan import registry_of
 from pipeline_tools.systems.kubernetes import Kubernetes, NotFound, secret_body
-from pipeline_tools.systems.pod import EXPIRES, SESSION_LABEL, PullCredentials, Task, pod_session
+from pipeline_tools.systems.pod import EXPIRES, SESSION_LABEL, PullCredentials, Task, pod_session, registry_of
 from tests.integration.test_scan import cluster, objects, platform
 from tests.wire import Wire
 

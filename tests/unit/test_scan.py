@@ -15,10 +15,10 @@ from pipeline_tools.steps.scan import (
     branch_scope,
     failure,
     properties_of,
-    registry_of,
     relative_coverage,
     relative_junit,
 )
+from pipeline_tools.systems.pod import registry_of
 
 FILES = [Path("app/main.py"), Path("tests/test_main.py"), Path("setup.cfg")]
 

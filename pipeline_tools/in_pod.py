@@ -1,0 +1,167 @@
+"""A step in a Kubernetes pod: what it reads goes in, the same worker does the work there, what it leaves comes out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tools import secrets
+from pipeline_tools.config import schema
+from pipeline_tools.errors import ConfigError, InfrastructureError
+from pipeline_tools.step import Context, Json, Step
+
+if TYPE_CHECKING:
+    from pipeline_tools.systems.pod import PodSession
+    from pipeline_tools.worker import Job
+
+# Names of what a worker tells; see `worker`.
+REPLIES = ("passed", "failed")
+
+
+def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], None]) -> Mapping[str, Json]:
+    """Do a job in a pod; returns the reply of the worker there.
+
+    Raises:
+        PipelineError: the pod did not come to its end, with the reason.
+    """
+    from pipeline_tools.systems.pod import SOURCE, WORK, Task, pod_session, pull_credentials
+    from pipeline_tools.systems.release import connect
+
+    settings = context.inputs.pod
+    if settings.image is None:
+        raise ConfigError(
+            f"{job.step}.pod.image is not set: there is no image to run {job.step} in.",
+            hint="Set it to an image with this version of pipeline-tools; resources/agent/Dockerfile makes one.",
+        )
+    kubernetes = connect(context.config.kubernetes)
+    values, environment = _references(job, step, context.config)
+    environment |= {
+        name: secrets.resolve(reference, read_secret=kubernetes.read_secret)
+        for name, reference in settings.secrets.items()
+    }
+    files, project = _files(job, context)
+    out = PurePosixPath(SOURCE) / project / os.path.relpath(job.out, job.project)
+    there = replace(
+        job,
+        project=str(PurePosixPath(SOURCE) / project),
+        out=str(out),
+        values=values,
+        parent=0,
+        tracked=tuple(file.as_posix() for file in context.files()),
+        in_pod=True,
+    )
+    task = Task(
+        name=f"{context.config.name}-{job.id}",
+        image=settings.image,
+        command=("sh", "-c", f"mkdir -p {out} && exec python3 -m pipeline_tools.worker < {WORK}/job.json"),
+        env=settings.env,
+        secrets=environment,
+        cpu=settings.cpu,
+        memory_request=settings.memory_request,
+        memory=settings.memory,
+        timeout=settings.timeout,
+        start_timeout=settings.start_timeout,
+        service_account=settings.service_account,
+        node_selector=settings.node_selector,
+        tolerations=tuple(settings.tolerations),
+        volumes=tuple(settings.volumes),
+        pull_secret=settings.image_pull_secret,
+        pull=pull_credentials(settings.image, context.config.artifactory, kubernetes.read_secret),
+        outputs=str(out),
+    )
+    replies: list[Mapping[str, Json]] = []
+
+    def take(line: str) -> None:
+        message = _message(line)
+        if message is None:
+            log(line)
+        elif "line" in message:
+            log(str(message["line"]))
+        else:
+            replies.append(message)
+
+    with pod_session(kubernetes, settings.namespace, task, take) as session:
+        log(f"pod {settings.namespace}/{session.name}: sending {len(files)} files")
+        session.send(Path(job.project), {**files, "job.json": json.dumps(asdict(there), default=str).encode()})
+        code = session.run()
+        _bring_out(session, Path(job.out))
+    if not replies:
+        raise InfrastructureError(
+            f"{job.id} ended in its pod with exit code {code} and did not say why.",
+            hint=f"Does {settings.image} have Python and pipeline-tools?",
+        )
+    return replies[-1]
+
+
+def _message(line: str) -> dict[str, Json] | None:
+    if line.startswith("{"):
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return None
+        if isinstance(message, dict) and len(message) == 1 and message.keys() & {"line", *REPLIES}:
+            return message
+    return None
+
+
+def _references(job: Job, step: Step[Any], config: schema.Config) -> tuple[dict[str, Json], dict[str, str]]:
+    """The configuration as it is in the pod, and the credentials of the step as variables of the pod's Secret.
+
+    A kubeconfig does not go in: what a step does in the cluster it does as the pod's service account.
+    """
+    values: dict[str, Any] = copy.deepcopy(dict(job.values))
+    for key, value in config.section(job.step).pod.settings.items():
+        _put(values, key, value)
+    environment: dict[str, str] = {}
+    for credential in step.credentials:
+        for key, variable in zip(credential.config, credential.variables, strict=True):
+            section, _, name = key.partition(".")
+            if credential.type == "file":
+                _put(values, "kubernetes.kubeconfig", None)
+                _put(values, "kubernetes.context", None)
+            elif getattr(config.section(section), "url", None):
+                environment[variable] = secrets.resolve(getattr(config.section(section), name))
+                _put(values, key, f"env:{variable}")
+    return values, environment
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *above, last = key.split(".")
+    for name in above:
+        values = values.setdefault(name, {})
+    values[last] = value
+
+
+def _files(job: Job, context: Context[Any]) -> tuple[dict[str, Path | bytes], str]:
+    """What goes in, by its path in the pod's work folder; and the project's folder below the sources.
+
+    Files that the step reads may lie above the project: the folder that holds all of them becomes the root.
+    """
+    above = max((len(Path(name).parts) for name in map(_upwards, job.files)), default=0)
+    root = Path(job.project).resolve().parents[above - 1] if above else Path(job.project).resolve()
+    project = Path(job.project).resolve().relative_to(root).as_posix()
+    files: dict[str, Path | bytes] = {}
+    for name in job.files:
+        files[f"src/{os.path.normpath(Path(project) / name)}"] = Path(name)
+    for outputs in context.outputs.values():  # files that the steps before it left, where their outputs name them
+        for value in outputs.values():
+            if isinstance(value, str) and value.startswith(".pipeline/") and (context.project / value).is_file():
+                files[f"src/{os.path.normpath(Path(project) / value)}"] = Path(value)
+    return files, project
+
+
+def _upwards(name: str) -> str:
+    return "/".join(part for part in Path(name).parts if part == "..")
+
+
+def _bring_out(session: PodSession, out: Path) -> None:
+    with session.fetch() as packed, tarfile.open(fileobj=packed) as archive:
+        for member in archive:
+            if not member.name.endswith(("log.txt", ".lock")):
+                archive.extract(member, out, filter="data")

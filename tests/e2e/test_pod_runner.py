@@ -1,0 +1,148 @@
+"""Steps that run in a pod, from the agent image that the repository describes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import yaml
+
+from pipeline_tools import __version__
+from tests.e2e.conftest import CHECKOUT, commit, git, kubectl, ledger, statuses, tool
+
+pytestmark = pytest.mark.e2e
+
+SERVICE_ACCOUNT = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "steps", "namespace": "scan"}}],
+}
+
+
+def platform() -> Any:
+    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
+
+
+@pytest.fixture(scope="module")
+def agent(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The agent image, built as its Dockerfile says and pushed."""
+    context = tmp_path_factory.mktemp("agent")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", context / "wheels", CHECKOUT], check=True)
+    (wheel,) = (context / "wheels").glob("pipeline_tools-*.whl")
+    constraints = ["--constraint", str(CHECKOUT / "requirements/lock.txt")]
+    subprocess.run([*pip, "download", "--dest", context / "wheels", *constraints, wheel, "pip"], check=True)
+    (context / "bin").mkdir()
+    (context / "bin/helm").write_bytes((lab / "bin/helm").read_bytes())
+    (context / "bin/helm").chmod(0o755)
+    (context / "Dockerfile").write_bytes((CHECKOUT / "resources/agent/Dockerfile").read_bytes())
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(context, ".")
+    packed.seek(0)
+    client = docker.DockerClient(base_url=platform()["docker"]["host"], timeout=300)
+    image = f"{platform()['artifactory']['docker']}/pipeline-tools-agent:{__version__}"
+    arguments = {"BASE_IMAGE": platform()["image"]["build_args"]["BASE_IMAGE"], "PACKAGES": ""}
+    client.images.build(fileobj=packed, custom_context=True, tag=image, buildargs=arguments, rm=True)
+    assert client.containers.run(image, remove=True).decode().strip().endswith(__version__)
+    password = (lab / "credentials/artifactory-password").read_text().strip()
+    said = client.images.push(image, auth_config={"username": "ci", "password": password})
+    client.close()
+    assert "digest: sha256:" in said, said
+    return image
+
+
+@pytest.fixture
+def project(tmp_path: Path, agent: str) -> Path:
+    """A library, not at the top of its repository, whose tests run in a pod."""
+    folder = tmp_path / "repository/library"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "sample.py").write_text("def double(x: int) -> int:\n    return 2 * x\n")
+    (folder / "conftest.py").write_text("")
+    (folder / "secret.txt").write_text("s3cr3t-of-the-pod")
+    (folder / ".gitignore").write_text("secret.txt\n")
+    (folder / "tests/test_sample.py").write_text(TEST)
+    settings = {
+        "kind": "library",
+        "name": "in-a-pod",
+        "scan": {"enabled": False},
+        "test": {
+            "package": ["sample"],
+            "runner": "pod",
+            "pod": {
+                "image": agent,
+                "namespace": "scan",
+                "memory": "512Mi",
+                "secrets": {"CANARY": f"file:{folder / 'secret.txt'}"},
+                "env": {"PLACE": "the pod"},
+            },
+        },
+    }
+    (folder / "pipeline.yml").write_text(yaml.safe_dump(settings))
+    git(folder.parent, "init", "--quiet", "--initial-branch=develop")
+    commit(folder.parent)
+    return folder
+
+
+TEST = """
+import os
+import pathlib
+
+from sample import double
+
+
+def test_it_is_in_a_pod() -> None:
+    assert double(2) == 4
+    assert pathlib.Path("/work/job.json").is_file()
+    assert os.environ["PLACE"] == "the pod"
+    assert not pathlib.Path("secret.txt").exists(), "what git does not track stays where it is"
+    print("the canary is", os.environ["CANARY"])
+"""
+
+
+def left(lab: Path) -> str:
+    return kubectl(lab, "--namespace", "scan", "get", "pods,secrets", "--output", "name")
+
+
+def test_a_step_in_a_pod_leaves_here_what_it_made_there(lab: Path, project: Path) -> None:
+    result = tool(project, "run", "--set", "test.options=[-s]")
+    assert result.returncode == 0, result.stderr
+    outputs = ledger(project, "steps/test/outputs.json")
+    assert (outputs["tests"], outputs["coverage_percent"]) == (1, 100.0)
+    assert "test_it_is_in_a_pod" in (project / outputs["junit"]).read_text()
+    assert "the canary is ****" in result.stderr
+    assert "in-a-pod" not in left(lab)
+    assert tool(project, "run", "--set", "test.options=[-s]").returncode == 0
+    assert statuses(project) == {"test": "unchanged"}
+
+
+def test_a_failure_in_a_pod_is_of_its_own_class_and_its_report_comes_out(lab: Path, project: Path) -> None:
+    (project / "sample.py").write_text("def double(x: int) -> int:\n    return 3\n")
+    assert tool(project, "run").returncode == 3
+    error = ledger(project, "error.json")
+    assert error["message"] == "1 of 1 tests failed."
+    assert (project / ".pipeline/latest/steps/test/junit.xml").is_file()
+    assert "in-a-pod" not in left(lab)
+
+
+def test_a_pod_that_needs_more_memory_than_it_may_have_says_so(lab: Path, project: Path) -> None:
+    (project / "tests/test_sample.py").write_text("def test_it() -> None:\n    assert len(bytearray(2**30))\n")
+    result = tool(project, "run")
+    assert result.returncode == 2, result.stderr
+    assert "used more memory than its limit" in ledger(project, "error.json")["message"]
+    assert "in-a-pod" not in left(lab)
+
+
+def test_an_image_without_the_tool_is_explained(lab: Path, project: Path) -> None:
+    result = tool(project, "run", "--set", f"test.pod.image={platform()['image']['build_args']['BASE_IMAGE']}")
+    assert result.returncode == 4
+    assert "did not say why" in ledger(project, "error.json")["message"]
+    assert tool(project, "run", "--set", "test.pod.image=null").returncode == 2
+    assert "resources/agent/Dockerfile" in ledger(project, "error.json")["hint"]
