@@ -73,6 +73,12 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return digest is not None and digest == str(outputs["digest"])
 
 
+EXAMPLE = """\
+name: my-service
+chart:
+  path: deploy/chart
+"""
+
 STEP = Step(
     name="chart",
     summary="lint, package and publish the helm chart",
@@ -84,6 +90,8 @@ STEP = Step(
         "version": "version, with a hash of the content",
         "digest": "digest of the chart's manifest",
     },
+    example=EXAMPLE,
+    requires=("artifactory.url", "artifactory.helm"),
     credentials=(ARTIFACTORY,),
     reads=_reads,
     systems=("artifactory",),

@@ -27,16 +27,20 @@ from pipeline_tools.step import (
     KUBECONFIG,
     SONARQUBE_TOKEN,
     Context,
+    Cpu,
+    Credential,
     Duration,
     Json,
     Size,
     Step,
     StepInputs,
+    Url,
     duration,
     size,
 )
 
 if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Config
     from pipeline_tools.systems.kubernetes import Kubernetes
     from pipeline_tools.systems.pod import PullCredentials
     from pipeline_tools.systems.sonarqube import Gate
@@ -69,7 +73,7 @@ class Inputs(StepInputs):
     sources: list[str] = Field(["."], description="Folders and files to analyse.")
     tests: list[str] = Field(["tests"], description="Folders of tests; those that do not exist are left out.")
     properties: dict[str, str] = Field({}, description="More properties for the scanner (sonar.python.version: 3.11).")
-    cpu: str = Field("100m", description="CPU that the pod requests, as Kubernetes writes it.")
+    cpu: Cpu = Field("100m", description="CPU that the pod requests, in cores or thousandths of one.")
     memory_request: Size = Field(size("512Mi"), description="Memory that the pod requests.")
     memory: Size = Field(size("2Gi"), description="Memory that the pod may use.")
     start_timeout: Duration = Field(
@@ -77,7 +81,7 @@ class Inputs(StepInputs):
     )
     timeout: Duration = Field(duration("15m"), description="How long the pod may live.")
     gate_timeout: Duration = Field(duration("5m"), description="How long SonarQube may take to digest the analysis.")
-    server_url_in_pod: str | None = Field(None, description="Address of SonarQube as pods see it; null: sonarqube.url.")
+    server_url_in_pod: Url | None = Field(None, description="Address of SonarQube as pods see it; null: sonarqube.url.")
     image_pull_secret: str | None = Field(
         None,
         description="Secret to pull the image with; null: made of Artifactory's credentials if the image is there.",
@@ -213,15 +217,23 @@ def _reports(ctx: Context[Inputs], files: Iterable[Path]) -> dict[str, bytes]:
     return found
 
 
+def _asks(config: Config) -> tuple[Credential, ...]:
+    return (SONARQUBE_TOKEN, KUBECONFIG, *((ARTIFACTORY,) if _pulls_from_artifactory(config) else ()))
+
+
+def _pulls_from_artifactory(config: Config) -> bool:
+    inputs, prefix = config.section("scan"), config.artifactory.docker
+    return bool(prefix and not inputs.image_pull_secret and registry_of(f"{prefix}/x") == registry_of(inputs.image))
+
+
 def _pull(ctx: Context[Inputs], kubernetes: Kubernetes) -> PullCredentials | None:
     from pipeline_tools.systems.pod import PullCredentials
 
-    artifactory = ctx.config.artifactory
-    registry = registry_of(ctx.inputs.image)
-    if ctx.inputs.image_pull_secret or not artifactory.docker or registry_of(f"{artifactory.docker}/x") != registry:
+    if not _pulls_from_artifactory(ctx.config):
         return None
+    artifactory = ctx.config.artifactory
     return PullCredentials(
-        registry=registry,
+        registry=registry_of(ctx.inputs.image),
         username=secrets.resolve(artifactory.username, read_secret=kubernetes.read_secret),
         password=secrets.resolve(artifactory.password, read_secret=kubernetes.read_secret),
     )
@@ -347,6 +359,17 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return True
 
 
+EXAMPLE = """\
+name: my-service
+scan:
+  sources: [my_service, Dockerfile]
+  namespace: ci
+  memory: 4Gi
+  gate_timeout: 10m
+  properties:
+    sonar.python.version: "3.11"
+"""
+
 STEP: Step[Any] = Step(
     name="scan",
     summary="analyse the code with SonarQube in a pod and ask its quality gate",
@@ -359,7 +382,10 @@ STEP: Step[Any] = Step(
         "project_key": "key of the project in SonarQube",
         "measures": "value by metric: coverage, tests, bugs and others",
     },
+    example=EXAMPLE,
+    requires=("sonarqube.url",),
     credentials=(SONARQUBE_TOKEN, ARTIFACTORY, KUBECONFIG),
+    asks=_asks,
     systems=("sonarqube", "kubernetes", "artifactory"),
     needs=("test",),
     uses=("test",),

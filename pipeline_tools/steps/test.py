@@ -10,13 +10,17 @@ import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError, QualityError
 from pipeline_tools.process import run
-from pipeline_tools.step import ARTIFACTORY, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.step import ARTIFACTORY, Context, Credential, Duration, Json, Step, StepInputs, duration
 from pipeline_tools.systems import pip
+
+if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Config
 
 # pytest's exit codes: some tests failed; nothing was collected
 TESTS_FAILED, NO_TESTS = 1, 5
@@ -117,6 +121,19 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return all((ctx.project / file).is_file() for file in files if file)
 
 
+def _asks(config: Config) -> tuple[Credential, ...]:
+    return (ARTIFACTORY,) if config.section("test").requirements and config.artifactory.url else ()
+
+
+EXAMPLE = """\
+name: my-service
+test:
+  paths: [tests]
+  package: [my_service]
+  requirements: [requirements.txt, requirements-dev.txt]
+  options: [--cov-fail-under=85]
+"""
+
 STEP = Step(
     name="test",
     summary="run the project's tests and measure their coverage",
@@ -130,7 +147,9 @@ STEP = Step(
         "junit": "JUnit XML, relative to the project",
         "coverage": "Cobertura XML, relative to the project",
     },
+    example=EXAMPLE,
     credentials=(ARTIFACTORY,),
+    asks=_asks,
     systems=("artifactory",),
     reports={"junit": "junit.xml", "coverage": "coverage.xml"},
     run=_run,
