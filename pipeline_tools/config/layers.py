@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline_tools.config import schema, source
-from pipeline_tools.config.source import Path_, Source
+from pipeline_tools.config.source import Path_, Source, dotted
 from pipeline_tools.errors import ConfigError
 
 PREFIX = "PIPELINE_TOOLS_"
@@ -268,7 +268,7 @@ def _check_locks(layer: Source, locks: Mapping[Path_, str]) -> None:
     for key in layer.values:
         if place := _lock(key, locks):
             raise ConfigError(
-                f"{layer.place(key)}: {'.'.join(key)} is locked by the platform file ({place}).",
+                f"{layer.place(key)}: {dotted(key)} is locked by the platform file ({place}).",
                 hint="Remove it here; who keeps the platform file can change the value, or the lock, there.",
             )
 
@@ -278,12 +278,11 @@ def _check(layer: Source) -> None:
     for path, place in layer.places.items():
         _check_key(path, place)
     for path, value in layer.values.items():
-        name = ".".join(path)
         if schema.is_map(schema.at(path)) and value != {}:
             below = schema.keys(path)
             hint = f"Its keys are: {', '.join(below)}." if below else ""
             what = "is empty: give it keys, or remove the line" if value is None else "takes keys, not a value"
-            raise ConfigError(f"{layer.place(path)}: {name}: {what}.", hint=hint)
+            raise ConfigError(f"{layer.place(path)}: {dotted(path)}: {what}.", hint=hint)
     values, _ = _put_together([layer])
     try:
         schema.model().model_validate(values)
@@ -298,7 +297,7 @@ def _check_key(path: Path_, place: str) -> None:
     above, name = path[:-1], ".".join(path)
     valid = schema.keys(above)
     if valid is None and not schema.is_map(schema.at(above)):
-        raise ConfigError(f"{place}: {'.'.join(above)}: takes a value, not keys.")
+        raise ConfigError(f"{place}: {dotted(above)}: takes a value, not keys.")
     if valid is None or path[-1] in valid:
         return
     if path == LOCKED:
@@ -314,8 +313,8 @@ def _sentence(detail: ErrorDetails, layer: Source) -> tuple[str, str]:
     """A finding of pydantic's as a sentence with file and line, and what to do."""
     path = tuple(str(part) for part in detail["loc"])
     given = detail["input"]
-    own = [part for part in path if part != "[key]"]
-    start = f"{layer.place(path)}: {'.'.join(own)}"
+    own = tuple(part for part in path if part != "[key]")
+    start = f"{layer.place(path)}: {dotted(own)}"
     if any(schema.is_reference(path[:end]) for end in range(1, len(path) + 1)):
         # someone may have pasted the secret itself: never repeat it
         return f"{start} {schema.REFERENCE.advice}.", "Put the credential itself into a variable or a file."

@@ -84,6 +84,12 @@ def put(source: Source, key: Path_, text: str, place: str) -> None:
         _add(source, key, node, lambda _: place)
 
 
+def dotted(key: Path_) -> str:
+    """A key for people; escaped, when it has line breaks or the like in it."""
+    text = ".".join(key)
+    return text if text.isprintable() else repr(text)
+
+
 def quoted(text: str) -> str:
     """``text`` as a YAML text, whatever is in it."""
     return json.dumps(text, ensure_ascii=False)
@@ -201,7 +207,7 @@ def _pairs(node: yaml.MappingNode, prefix: Path_, place: Place) -> dict[str, tup
         key = str(key_node.value)
         if key in pairs:
             raise ConfigError(
-                f"{place(key_node)}: the key {'.'.join((*prefix, key))} stands here a second time.",
+                f"{place(key_node)}: the key {dotted((*prefix, key))} stands here a second time.",
                 hint=f"The first one is at {place(pairs[key][0])}: keep one of them.",
             )
         pairs[key] = (key_node, value_node)
