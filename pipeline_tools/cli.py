@@ -101,6 +101,7 @@ def cli() -> None:
     """Carry a service from source to production: the same steps on a laptop and in Jenkins.
 
     \b
+    pipeline-tools init               write a pipeline.yml for this repository
     pipeline-tools plan               what would run, and in which order
     pipeline-tools run                the whole pipeline, up to the first approval
     pipeline-tools run --approve      the same, to production
@@ -236,6 +237,31 @@ def completion(shell: str) -> int:
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(cli, {}, "pipeline-tools", "_PIPELINE_TOOLS_COMPLETE").source())
+    return 0
+
+
+@cli.command()
+@click.option(
+    "--platform",
+    type=click.Path(path_type=Path),
+    help="Platform file (also PIPELINE_TOOLS_PLATFORM): what servers exist.",
+)
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
+    default=".",
+    help="Folder to look at and to write to; default: here.",
+)
+def init(project: Path, platform: Path | None) -> int:
+    """Look at a repository, and write a pipeline.yml and a Jenkinsfile with which `pipeline-tools run` works.
+
+    A file that exists is left as it is, and that is no error: the command can be repeated. It also brings the schema
+    for editors into .pipeline/, which git does not track.
+    """
+    from pipeline_tools.init import write
+
+    for line in write(project, platform=platform):
+        click.echo(line)
     return 0
 
 

@@ -80,6 +80,7 @@ def test_every_command_is_known() -> None:
         "config show",
         "doctor",
         "generate",
+        "init",
         "plan",
         "run",
         "schema",
