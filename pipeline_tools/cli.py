@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,6 +19,7 @@ from pipeline_tools import __version__
 
 if TYPE_CHECKING:
     from pipeline_tools.config.layers import Resolved
+    from pipeline_tools.config.schema import Config
     from pipeline_tools.plan import Plan, PlannedStep
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -81,7 +82,13 @@ def _project_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--log-format", type=click.Choice(["auto", "plain", "json"]), default="auto", show_default=True),
+        click.option(
+            "--log-format",
+            type=click.Choice(["auto", "plain", "json"]),
+            default="auto",
+            show_default=True,
+            help="How the run is told: live on a terminal, as plain lines, or as JSON lines.",
+        ),
         click.option("--quiet", "-q", is_flag=True, help="Show how each step ends, not its output."),
         click.option("--run", "join", metavar="ID", help="Be part of a run that several commands make together."),
         click.option("--force", is_flag=True, help="Run also what has not changed."),
@@ -98,6 +105,7 @@ def cli() -> None:
     """Carry a service from source to production: the same steps on a laptop and in Jenkins.
 
     \b
+    pipeline-tools init               write a pipeline.yml for this repository
     pipeline-tools plan               what would run, and in which order
     pipeline-tools run                the whole pipeline, up to the first approval
     pipeline-tools run --approve      the same, to production
@@ -204,16 +212,52 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("key")
+@click.argument("key", required=False)
 @click.option("--environment", metavar="NAME", help="As this environment sees it.")
 @_project_option
-def explain(key: str, environment: str | None, project: Path, platform: Path | None, settings: tuple[str, ...]) -> int:
-    """Print the value of KEY (such as scan.namespace), where it was set and what it overrode."""
-    from pipeline_tools.config.explain import explain as lines
+def explain(
+    key: str | None, environment: str | None, project: Path, platform: Path | None, settings: tuple[str, ...]
+) -> int:
+    """Print the value of KEY (such as scan.namespace), where it was set, what it overrode and who locked it.
+
+    Without KEY: every key that is set anywhere, and where; the defaults in the declarations are left out.
+    """
+    from pipeline_tools.config import explain as explaining
     from pipeline_tools.config.layers import load
 
-    for line in lines(load(project, platform=platform, environment=environment, settings=settings), key):
+    resolved = load(project, platform=platform, environment=environment, settings=settings)
+    for line in explaining.explain(resolved, key) if key else explaining.overview(resolved):
         click.echo(line)
+    return 0
+
+
+@config.command("show")
+@click.option("--resolved", is_flag=True, help="With every default: the whole as the steps see it.")
+@click.option("--environment", metavar="NAME", help="As this environment sees it.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON instead of YAML.")
+@_project_option
+def show_config(
+    resolved: bool,
+    environment: str | None,
+    as_json: bool,
+    project: Path,
+    platform: Path | None,
+    settings: tuple[str, ...],
+) -> int:
+    """Print the configuration with all its layers merged. Credentials in it are references: it can be shown."""
+    import json
+
+    import yaml
+
+    from pipeline_tools.config.explain import whole
+    from pipeline_tools.config.layers import load
+
+    loaded = load(project, platform=platform, environment=environment, settings=settings)
+    shown = whole(loaded, defaults=resolved)
+    if as_json:
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
     return 0
 
 
@@ -241,6 +285,47 @@ def completion(shell: str) -> int:
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(cli, {}, "pipeline-tools", "_PIPELINE_TOOLS_COMPLETE").source())
+    return 0
+
+
+@cli.command()
+@click.option(
+    "--platform",
+    type=click.Path(path_type=Path),
+    help="Platform file (also PIPELINE_TOOLS_PLATFORM): what servers exist.",
+)
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
+    default=".",
+    help="Folder to look at and to write to; default: here.",
+)
+def init(project: Path, platform: Path | None) -> int:
+    """Look at a repository, and write a pipeline.yml and a Jenkinsfile with which `pipeline-tools run` works.
+
+    A file that exists is left as it is, and that is no error: the command can be repeated. It also brings the schema
+    for editors into .pipeline/, which git does not track.
+    """
+    from pipeline_tools.init import write
+
+    for line in write(project, platform=platform):
+        click.echo(line)
+    return 0
+
+
+@cli.command()
+@click.argument("form", type=click.Choice(["project", "platform"]), default="project")
+def schema(form: Literal["project", "platform"]) -> int:
+    """Print the JSON Schema of pipeline.yml, or of the platform file, with which an editor completes and checks it.
+
+    \b
+    pipeline-tools schema > pipeline.schema.json
+    and as the first line of pipeline.yml:
+    # yaml-language-server: $schema=pipeline.schema.json
+    """
+    from pipeline_tools.generate import schema_text
+
+    click.echo(schema_text(form), nl=False)
     return 0
 
 
@@ -286,13 +371,17 @@ def _execute(
 ) -> int:
     from pipeline_tools import display
     from pipeline_tools import plan as planning
+    from pipeline_tools.config.layers import platform_file
     from pipeline_tools.report.terminal import summary
     from pipeline_tools.run import Request, execute
 
     made, configuration = _plan(project, platform, settings)
+    configuration(environment)  # an environment that does not exist is not just one without steps
     chosen: list[PlannedStep] = planning.select(made, steps=steps, until=until, environment=environment)
     for name in {planned.environment for planned in chosen}:
         configuration(name)  # a mistake in a later environment's section is told before anything runs
+    named = bool(steps or until or platform_file(platform))
+    chosen = _ready(made, chosen, lambda name: configuration(name).config, named=named, approve=approve)
     request = Request(
         project=project,
         plan=made,
@@ -308,6 +397,31 @@ def _execute(
     if log_format != "json":
         summary(record)
     return record.exit_code or 0
+
+
+def _ready(
+    made: Plan,
+    chosen: list[PlannedStep],
+    configuration: Callable[[str | None], Config],
+    *,
+    named: bool,
+    approve: bool,
+) -> list[PlannedStep]:
+    """The steps, checked before anything runs.
+
+    Who has no platform file and names no step is at the beginning: the steps that need a server are left out.
+    """
+    from pipeline_tools import preflight
+
+    if not named:
+        kept, left_out = preflight.leave_out(chosen, configuration)
+        if left_out:
+            click.echo(left_out, err=True)
+        chosen = list(kept)
+    begin = [planned for planned in chosen if approve or not made.stage_of(planned).approval]
+    preflight.check_servers(begin, configuration)
+    preflight.check_credentials(begin, configuration)
+    return chosen
 
 
 def _tell(error: Any) -> None:

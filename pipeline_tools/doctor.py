@@ -9,6 +9,7 @@ from pipeline_tools import secrets
 from pipeline_tools.config.schema import Config
 from pipeline_tools.errors import CredentialError, PipelineError
 from pipeline_tools.plan import Plan
+from pipeline_tools.preflight import needed
 from pipeline_tools.process import run
 from pipeline_tools.steps import registry
 
@@ -41,11 +42,10 @@ def examine(plan: Plan, configuration: Callable[[str | None], Config]) -> list[F
             checks.append((name, lambda environment=environment: _kubernetes(configuration(environment))))  # type: ignore[misc]
     if config.jenkins.url:
         checks.append(("jenkins", lambda: _jenkins(config)))
-    wanted = {credential.id: credential for name in steps for credential in registry()[name].credentials}
+    wanted = {credential.id: credential for name in steps for credential in needed(registry()[name], config)}
     for credential in wanted.values():
         for key in credential.config:
-            section, _, name = key.partition(".")
-            reference = getattr(config.section(section), name)
+            reference = config.value(key)
             if credential.type != "file" and reference:
                 checks.append((key, lambda reference=reference: _credential(reference)))  # type: ignore[misc]
     return [_check(name, check) for name, check in checks]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 from pipeline_tools import __version__
+from pipeline_tools.config.schema import Generator, json_schema
+from pipeline_tools.step import DURATION_PATTERN, SIZE_PATTERN, Json, Step
 from pipeline_tools.steps import registry
+
+# Unit of the texts with a form of their own, for people.
+UNITS = {
+    f"^{DURATION_PATTERN}$": ("duration", "ms, s, m, h, d"),
+    f"^{SIZE_PATTERN}$": ("size", "bytes, k … T, Ki … Ti"),
+}
 
 
 def steps_json() -> str:
@@ -24,19 +34,123 @@ def steps_json() -> str:
         }
         for step in registry().values()
     }
-    return json.dumps({"version": 1, "library": __version__, "steps": steps}, indent=2, ensure_ascii=False) + "\n"
+    return _text({"version": 1, "library": __version__, "steps": steps})
+
+
+def schema_text(form: Literal["project", "platform"]) -> str:
+    """The JSON Schema of a project's `pipeline.yml`, or of the platform file."""
+    return _text(json_schema(form))
+
+
+def page(step: Step[Any]) -> str:
+    """The reference page of a step, in Markdown."""
+    schema = step.inputs.model_json_schema(schema_generator=Generator)
+    inputs = list(_inputs("", schema, schema.get("$defs", {})))
+    outputs = [(f"`{name}`", description) for name, description in step.outputs.items()]
+    parts = [
+        "<!-- Generated from the step's declaration by `make generate`. -->",
+        f"# {step.name}",
+        f"{step.summary[0].upper()}{step.summary[1:]}. Stage: {step.stage}"
+        + (", once in each environment." if step.per_environment else "."),
+        f"```console\n$ pipeline-tools step {step.name}{' --environment test' if step.per_environment else ''}\n```",
+        f"```yaml\n{step.example}```",
+        "## Inputs",
+        f"Keys of the section `{step.name}`, all optional.",
+        _table(("key", "type", "default", "unit", "what it is"), inputs),
+        "## Outputs",
+        _table(("name", "what it is"), outputs),
+        "## What it needs",
+        "\n".join(f"- {line}" for line in _needs(step)) or "Nothing.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def index() -> str:
+    """The list of the steps' pages."""
+    rows = [(f"[{step.name}]({step.name}.md)", step.stage, step.summary) for step in registry().values()]
+    lines = ["<!-- Generated from the steps' declarations by `make generate`. -->", "# Steps"]
+    return "\n\n".join([*lines, _table(("step", "stage", "what it does"), rows)]) + "\n"
+
+
+def generated() -> Mapping[str, str]:
+    """Path, relative to the checkout, and content of every generated file."""
+    pages = {f"docs/steps/{step.name}.md": page(step) for step in registry().values()}
+    return {
+        "resources/steps.json": steps_json(),
+        "resources/pipeline.schema.json": schema_text("project"),
+        "resources/platform.schema.json": schema_text("platform"),
+        "docs/steps/README.md": index(),
+        **pages,
+    }
 
 
 def generate(checkout: Path, *, check: bool) -> int:
-    """Write the generated files, or with ``check`` only compare; returns the number of those that differ (0 or 1)."""
-    path, text = checkout / "resources" / "steps.json", steps_json()
-    same = path.is_file() and path.read_text(encoding="utf-8") == text
-    if same:
-        return 0
-    if check:
-        click.echo(f"{path.relative_to(checkout)} is out of date: run `make generate` and commit it.", err=True)
-        return 1
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {path.relative_to(checkout)}")
-    return 0
+    """Write the generated files, or with ``check`` only compare and name each that differs.
+
+    Returns:
+        1 when ``check`` found a difference (a page of a step that is gone is one), else 0.
+    """
+    files = {checkout / name: text for name, text in generated().items()}
+    gone = set((checkout / "docs" / "steps").glob("*.md")) - files.keys()
+    differing = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
+    for path in sorted([*differing, *gone]):
+        name = path.relative_to(checkout)
+        if check:
+            click.echo(f"{name} is out of date: run `make generate` and commit it.", err=True)
+        elif path in gone:
+            path.unlink()
+            click.echo(f"removed {name}")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files[path], encoding="utf-8")
+            click.echo(f"wrote {name}")
+    return 1 if check and (differing or gone) else 0
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _inputs(above: str, schema: Mapping[str, Any], sections: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each key of a section, those of the sections in it included."""
+    for name, about in schema["properties"].items():
+        if "$ref" in about:
+            yield from _inputs(f"{above}{name}.", sections[about["$ref"].rpartition("/")[2]], sections)
+            continue
+        kind, unit = _type(about)
+        default = json.dumps(about.get("default"), ensure_ascii=False)
+        yield f"`{above}{name}`", kind, f"`{default}`", unit, about["description"]
+
+
+def _type(about: Mapping[str, Any]) -> tuple[str, str]:
+    """Type and unit of an input, for people."""
+    if "anyOf" in about:
+        (kind, unit), *_ = [_type(one) for one in about["anyOf"] if one["type"] != "null"]
+        return f"{kind} or null", unit
+    if about.get("pattern") in UNITS:
+        return UNITS[about["pattern"]]
+    if about["type"] == "array":
+        return f"list of {_type(about['items'])[0]}s", ""
+    if about["type"] == "object":
+        values = about["additionalProperties"]
+        return "map" if values is True else f"map of {_type(values)[0]}s", ""
+    return {"string": "text", "boolean": "true or false", "integer": "number"}[about["type"]], ""
+
+
+def _needs(step: Step[Any]) -> Iterator[str]:
+    if step.needs:
+        yield f"steps that passed before: {', '.join(f'[{name}]({name}.md)' for name in step.needs)}"
+    if step.requires:
+        yield f"keys that are set: {', '.join(f'`{key}`' for key in step.requires)}"
+    if step.systems:
+        yield f"sections that it reads besides its own: {', '.join(f'`{name}`' for name in step.systems)}"
+    for credential in step.credentials:
+        keys, variables = (
+            ", ".join(f"`{name}`" for name in names) for names in (credential.config, credential.variables)
+        )
+        yield f"credential `{credential.id}` ({credential.type}): {keys}; Jenkins binds {variables}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (head, ("---",) * len(head), *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)

@@ -531,7 +531,7 @@ class _Runner:
                 message = json.loads(text) if text.startswith("{") else None
                 if isinstance(message, dict) and len(message) == 1 and message.keys() & {"line", "passed", "failed"}:
                     if "line" in message:
-                        self.send("line", planned, text=message["line"])
+                        self.send("line", planned, text=mask(message["line"]))
                     else:
                         replies.append(message)
                     return

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline_tools import masking
 from pipeline_tools.errors import ConfigError, CredentialError
 
-REFERENCE_PATTERN = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret:[^/]+/[^/]+/[^/]+)$"
+REFERENCE_PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret:[^/]+/[^/]+/[^/]+"
 
 
 def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | None = None) -> str:
@@ -24,6 +24,21 @@ def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | Non
         ConfigError: the reference has none of these forms.
         CredentialError: there is nothing where it points to.
     """
+    value = _value(reference, read_secret)
+    masking.register(value)
+    return value
+
+
+def check_file(path: Path) -> None:
+    """Look whether a file that is a credential as a whole (a kubeconfig) can be read.
+
+    Raises:
+        CredentialError: it cannot, or is empty.
+    """
+    _value(f"file:{path}", None)
+
+
+def _value(reference: str, read_secret: Callable[[str, str, str], str] | None) -> str:
     kind, _, rest = reference.partition(":")
     if kind == "env" and rest:
         value = os.environ.get(rest, "")
@@ -42,8 +57,12 @@ def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | Non
                 hint="Create it with only the credential inside (mode 0600), or correct the reference.",
             ) from error
         if not value:
-            raise CredentialError(f"The credential file {path} is empty.")
-    elif kind == "secret" and rest.count("/") == 2 and read_secret is not None:
+            raise CredentialError(f"The credential file {path} is empty.", hint="Write the credential into it.")
+    elif kind == "secret" and rest.count("/") == 2:
+        if read_secret is None:
+            raise ConfigError(
+                f"{reference}: a Kubernetes Secret cannot be read here.", hint="Use env:NAME or file:PATH for this key."
+            )
         namespace, name, key = rest.split("/")
         value = read_secret(namespace, name, key)
     else:
@@ -52,5 +71,4 @@ def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | Non
             "A credential must be a reference, not a value.",
             hint="Write env:NAME, file:PATH or secret:NAMESPACE/NAME/KEY.",
         )
-    masking.register(value)
     return value

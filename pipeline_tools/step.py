@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 if TYPE_CHECKING:
     from pipeline_tools.config.schema import Config
+
+# Few enough digits that no number overflows.
+DURATION_PATTERN = r"([0-9]{1,9}(?:\.[0-9]{1,20})?) ?(ms|s|m|h|d)"
+SIZE_PATTERN = r"([0-9]{1,15}) ?([kMGT]|[KMGT]i)?"
 
 Json = Any  # what json.dumps takes; a recursive alias would make every reader cast
 
@@ -29,25 +44,84 @@ _BYTES = {
 }
 
 
+LONGEST = 366 * _SECONDS["d"]
+
+
 def duration(value: object) -> float:
     """Seconds of a text with a unit: ``30s``, ``5m``, ``2h``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(DURATION_PATTERN, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("write a duration with its unit, such as 30s, 5m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST:
+        raise ValueError("write a duration of a year at most")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """The shortest text that `duration` reads as ``seconds``."""
+    whole = [unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0]
+    if whole and seconds:
+        return f"{int(seconds / _SECONDS[whole[0]])}{whole[0]}"
+    return f"{Decimal(repr(seconds)).normalize():f}s"
 
 
 def size(value: object) -> int:
     """Bytes of a size as Kubernetes writes it: ``512Mi``, ``4Gi``."""
-    match = re.fullmatch(r"(\d+)\s*([kMGT]|[KMGT]i)?", value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(SIZE_PATTERN, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("write a size as Kubernetes does, such as 512Mi or 4Gi")
     return int(match[1]) * _BYTES[match[2] or ""]
 
 
+def size_text(size: int) -> str:
+    """The shortest text that `size` reads as that many bytes."""
+    whole = [unit for unit in ("Ti", "T", "Gi", "G", "Mi", "M", "Ki", "k", "") if size % _BYTES[unit] == 0]
+    texts = [f"{size // _BYTES[unit]}{unit}" for unit in whole]
+    return min(texts, key=len) if size else "0"
+
+
 # In a file: text with a unit. In a program: seconds, bytes.
-Duration = Annotated[float, BeforeValidator(duration, json_schema_input_type=str)]
-Size = Annotated[int, BeforeValidator(size, json_schema_input_type=str)]
+Duration = Annotated[
+    float,
+    BeforeValidator(duration, json_schema_input_type=Annotated[str, Field(pattern=f"^{DURATION_PATTERN}$")]),
+    PlainSerializer(duration_text, return_type=str, when_used="json"),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(size, json_schema_input_type=Annotated[str, Field(pattern=f"^{SIZE_PATTERN}$")]),
+    PlainSerializer(size_text, return_type=str, when_used="json"),
+]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A text's form: its pattern, and for who got it wrong, what to write."""
+
+    pattern: str
+    advice: str
+
+    def check(self, value: str) -> str:
+        """``value`` if it has the form.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if re.fullmatch(self.pattern, value) is None:
+            raise ValueError(self.advice)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+
+Url = Annotated[
+    str, Form(r"https?://[^/@\s]+(/[^@\s]*)?", "write an address, https://HOST/PATH, without user or password in it")
+]
+Cpu = Annotated[str, Form(r"[0-9]+m|[0-9]+(\.[0-9]{1,3})?", "write CPU as Kubernetes does, such as 100m or '0.5'")]
 
 
 class PodInputs(BaseModel):
@@ -82,6 +156,11 @@ class StepInputs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="Whether the step is part of the plan.")
+
+
+class RunnerInputs(StepInputs):
+    """Of a step that can run in a pod as well."""
+
     runner: Literal["local", "pod"] = Field("local", description="Where the step runs: here, or in a pod.")
     pod: PodInputs = Field(PodInputs(), description="The pod, if it runs in one.")
 
@@ -162,6 +241,10 @@ class Step(Generic[InputsT]):
 
     Attributes:
         outputs: name and description of what `run` returns.
+        example: a `pipeline.yml` that uses it.
+        requires: keys without which it cannot work: addresses of servers.
+        credentials: what Jenkins binds around it; ``asks``: those of them that it needs under a configuration (all of
+            them if None).
         reads: the files and folders, relative to the project, whose content decides whether the step must run again.
         systems: sections of the configuration that it reads besides its own (``sonarqube``).
         needs: the steps that must have passed before; ``uses``: those of them whose outputs it reads.
@@ -179,7 +262,10 @@ class Step(Generic[InputsT]):
     inputs: type[InputsT]
     outputs: Mapping[str, str]
     run: Callable[[Context[InputsT]], Mapping[str, Json]]
+    example: str
+    requires: tuple[str, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    asks: Callable[[Config], Collection[Credential]] | None = None
     reads: Callable[[Context[InputsT]], Iterable[str]] = _whole_project
     systems: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_tools import __version__, in_pod
+from pipeline_tools import __version__, in_pod, secrets
 from pipeline_tools.config import schema
 from pipeline_tools.errors import EXIT_DEFECT, ConfigError, Interrupted, PipelineError
 from pipeline_tools.masking import mask
-from pipeline_tools.step import Context, Json
+from pipeline_tools.step import Context, Json, RunnerInputs
 from pipeline_tools.steps import registry
 
 
@@ -137,12 +137,24 @@ def main() -> None:
                     hint=f"Set {job.step}.pod.image to an image with {job.library}.",
                 )
             step, context = registry()[job.step], job.context(log)
-            if context.inputs.runner == "pod" and not job.in_pod:
+            _learn_secrets(context.config)
+            if isinstance(context.inputs, RunnerInputs) and context.inputs.runner == "pod" and not job.in_pod:
                 reply(**in_pod.run(job, step, context, log))
             else:
                 reply(passed=dict(step.run(context)))
         except BaseException as error:  # whatever it is, the one that started us tells it
             reply(failed=about(error))
+
+
+def _learn_secrets(config: schema.Config) -> None:
+    """Mask every credential that can be read here: a program may print one that its step does not use."""
+    for step in registry().values():
+        for credential in step.credentials:
+            for key in credential.config:
+                reference = config.value(key)
+                if credential.type != "file" and reference and not reference.startswith("secret:"):
+                    with suppress(PipelineError):
+                        secrets.resolve(reference)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -1,21 +1,38 @@
-"""The schema of the configuration: one for the packaged defaults, the platform file and the project's file."""
+"""The schema of the configuration: one for the packaged defaults, the platform file and the project's file.
+
+As JSON Schema it comes in two forms: for a project's `pipeline.yml`, and for the platform file, which need not name a
+project and may lock keys.
+"""
 
 from __future__ import annotations
 
 import os
+import types
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from pipeline_tools.secrets import REFERENCE_PATTERN
-from pipeline_tools.step import Duration, Size, duration
+from pipeline_tools.step import Duration, Form, Json, Size, Url, duration
 from pipeline_tools.steps import registry
 
-Reference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN)]
+REFERENCE = Form(REFERENCE_PATTERN, "must be a reference: env:NAME, file:PATH or secret:NAMESPACE/NAME/KEY")
+Reference = Annotated[str, REFERENCE]
 # Helm releases, Kubernetes objects and image repositories are all named after the project.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$")]
+Name = Annotated[
+    str,
+    Form(
+        "[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?",
+        "write lower-case letters, digits and hyphens, 50 at most, such as my-service",
+    ),
+]
+Version = Annotated[str, Form(r"[0-9]+\.[0-9]+\.[0-9]+", "write three numbers, such as 1.2.3")]
+LOCKED = "Keys and sections that no project, environment, variable or flag may set."
 
 
 class Section(BaseModel):
@@ -35,7 +52,7 @@ class Docker(Section):
 class Artifactory(Section):
     """The repository manager: wheels, images and charts."""
 
-    url: str | None = Field(None, description="Base URL, https://HOST/artifactory.")
+    url: Url | None = Field(None, description="Base URL, https://HOST/artifactory.")
     username: Reference = Field("env:ARTIFACTORY_USER", description="Reference to the user's name.")
     password: Reference = Field("env:ARTIFACTORY_PASSWORD", description="Reference to the password or token.")
     docker: str | None = Field(None, description="Prefix of images, HOST/REPOSITORY.")
@@ -48,7 +65,7 @@ class Artifactory(Section):
 class SonarQube(Section):
     """The SonarQube server."""
 
-    url: str | None = Field(None, description="Base URL of the server.")
+    url: Url | None = Field(None, description="Base URL of the server.")
     token: Reference = Field("env:SONAR_TOKEN", description="Reference to the token that analyses.")
 
 
@@ -62,7 +79,7 @@ class Kubernetes(Section):
 class Jenkins(Section):
     """The Jenkins controller."""
 
-    url: str | None = Field(None, description="Base URL of the controller.")
+    url: Url | None = Field(None, description="Base URL of the controller.")
 
 
 class Run(Section):
@@ -107,7 +124,7 @@ class Environment(Section):
 class _Base(Section):
     kind: Literal["service", "library"] = Field(description="What the project is: decides the steps of its pipeline.")
     name: Name = Field(description="Name of the project, the image, the chart's release and the SonarQube project.")
-    version: str = Field(description="Version of the project; the commit is added to it.", pattern=r"^\d+\.\d+\.\d+$")
+    version: Version = Field(description="Version of the project; the commit is added to it.")
 
 
 class Config(_Base):
@@ -121,42 +138,125 @@ class Config(_Base):
     run: Run
     environments: dict[str, Environment]
 
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
     def section(self, name: str) -> Any:
         """The section of a step or system."""
         return getattr(self, name)
+
+    def value(self, key: str) -> Any:
+        """The value of a key of a section, such as ``sonarqube.url``."""
+        section, _, name = key.partition(".")
+        return getattr(self.section(section), name)
+
+    def remember(self, places: Mapping[str, str]) -> None:
+        """Keep where each key was set; part of loading."""
+        self._places = places
+
+    def place(self, key: str) -> str:
+        """Where ``key`` was set: ``platform.yml:4``, a variable, a flag; for messages."""
+        return self._places.get(key, "the default")
 
 
 @cache
 def model() -> type[Config]:
     """`Config` with a field for each step and environments that may override any section."""
-    sections: dict[str, Any] = {name: (section, section()) for name, section in SYSTEMS.items()}
-    sections |= {name: (step.inputs, step.inputs()) for name, step in registry().items()}
-    # In an environment only the keys that are set there count: the merge happens before validation.
-    overrides: dict[str, Any] = dict.fromkeys(sections, (dict[str, Any] | None, None))
-    environment = create_model("Environment", __base__=Environment, **overrides)
+    sections: dict[str, Any] = {name: (section, Field(default_factory=section)) for name, section in SYSTEMS.items()}
+    sections |= {name: (step.inputs, Field(default_factory=step.inputs)) for name, step in registry().items()}
+    # In an environment only the keys that are set there count: the layers are merged before.
+    environment = create_model("Environment", __base__=Environment, __doc__=Environment.__doc__, **sections)
     return create_model(
         "Config",
         __base__=Config,
         **sections,
-        environments=(dict[Name, environment], Field(default_factory=dict)),
+        environments=(
+            dict[Name, environment],
+            Field(default_factory=dict, description="Where to deploy to, in this order."),
+        ),
     )
+
+
+def field(path: tuple[str, ...]) -> FieldInfo | None:
+    """The declaration of a key; None where there is none: in an environment's name, in a map's keys."""
+    above = at(path[:-1])
+    return above.model_fields.get(path[-1]) if is_section(above) else None
+
+
+def at(path: tuple[str, ...]) -> Any:
+    """The type of a key: a section's class, a ``dict[…]``, or a value's type; None: there is no such key."""
+    current: Any = model()
+    for name in path:
+        if is_section(current):
+            declared = current.model_fields.get(name)
+            current = _plain(declared.annotation) if declared else None
+        elif get_origin(current) is dict:
+            current = _plain(get_args(current)[1])
+        else:
+            return None
+    return current
+
+
+def is_section(annotation: Any) -> bool:
+    """Whether a type is a section's."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def is_map(annotation: Any) -> bool:
+    """Whether a type holds keys: a section, or a map with keys of the user's own."""
+    return is_section(annotation) or get_origin(annotation) is dict
+
+
+def is_reference(path: tuple[str, ...]) -> bool:
+    """Whether the key holds a reference to a credential."""
+    declared = field(path)
+    return declared is not None and REFERENCE in declared.metadata
 
 
 def keys(path: tuple[str, ...]) -> list[str] | None:
     """The names that are valid below ``path``; None where anything is (an environment's name, a map's keys)."""
-    if path == ("environments",):
-        return None
-    if len(path) > 1 and path[0] == "environments":
-        if len(path) == 2:
-            top = [name for name in model().model_fields if name not in ("kind", "name", "version", "environments")]
-            return [*Environment.model_fields, *top]
-        return keys(path[2:])
-    current: Any = model()
-    for name in path:
-        field = current.model_fields.get(name) if _is_model(current) else None
-        current = field.annotation if field else None
-    return list(current.model_fields) if _is_model(current) else None
+    current = at(path)
+    return list(current.model_fields) if is_section(current) else None
 
 
-def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
+def _plain(annotation: Any) -> Any:
+    """A type without ``| None`` and `Annotated`."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        first, *others = [part for part in get_args(annotation) if part is not type(None)]
+        return annotation if others else _plain(first)
+    return annotation
+
+
+class Generator(GenerateJsonSchema):
+    """JSON Schema without titles, which only repeat the keys' names, and with defaults as a file would say them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """No."""
+        return False
+
+    def get_default_value(self, schema: Any) -> Any:
+        """``15m``, not 900."""
+        default = super().get_default_value(schema)
+        written = schema["schema"].get("serialization")
+        return written["function"](default) if written else default
+
+
+def json_schema(form: Literal["project", "platform"] = "project") -> Json:
+    """The JSON Schema (draft 2020-12) of a project's `pipeline.yml`, or of the platform file."""
+    schema = model().model_json_schema(schema_generator=Generator)
+    for definition in (schema, *schema["$defs"].values()):
+        definition.pop("title", None)
+    # else a name that does not fit the pattern would be taken for any other key
+    schema["properties"]["environments"]["additionalProperties"] = False
+    schema["required"] = ["name"] if form == "project" else []
+    if form == "platform":
+        schema["properties"]["locked"] = {"type": "array", "items": {"type": "string"}, "description": LOCKED}
+    for name, step in registry().items():
+        schema["properties"][name]["description"] = f"The step {name}: {step.summary}."
+    about = "pipeline.yml of a project" if form == "project" else "the platform file"
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"pipeline-tools: {about}",
+        **schema,
+    }

@@ -11,12 +11,12 @@ import yaml
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError
-from pipeline_tools.step import ARTIFACTORY, Context, Json, Step, StepInputs
+from pipeline_tools.step import ARTIFACTORY, Context, Json, RunnerInputs, Step
 from pipeline_tools.systems import git, helm
 from pipeline_tools.systems.artifactory import from_config
 
 
-class Inputs(StepInputs):
+class Inputs(RunnerInputs):
     """Which chart is published."""
 
     path: str = Field("chart", description="Folder of the chart.")
@@ -73,6 +73,12 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return digest is not None and digest == str(outputs["digest"])
 
 
+EXAMPLE = """\
+name: my-service
+chart:
+  path: deploy/chart
+"""
+
 STEP = Step(
     name="chart",
     summary="lint, package and publish the helm chart",
@@ -84,6 +90,8 @@ STEP = Step(
         "version": "version, with a hash of the content",
         "digest": "digest of the chart's manifest",
     },
+    example=EXAMPLE,
+    requires=("artifactory.url", "artifactory.helm"),
     credentials=(ARTIFACTORY,),
     reads=_reads,
     systems=("artifactory",),

@@ -13,13 +13,13 @@ from pydantic import Field
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError
 from pipeline_tools.process import ProcessFailed, ProcessTimeout
-from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, duration
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
 from pipeline_tools.systems.release import connect, diagnose
 
 
-class Inputs(StepInputs):
+class Inputs(RunnerInputs):
     """What is deployed where."""
 
     namespace: str | None = Field(None, description="Namespace; null: the environment's name. It must exist.")
@@ -159,6 +159,19 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return bool(history) and history[-1].status == "deployed" and history[-1].revision == outputs["revision"]
 
 
+EXAMPLE = """\
+name: my-service
+deploy:
+  timeout: 10m
+environments:
+  test:
+    deploy: {values: [chart/values-test.yaml]}
+  prod:
+    approval: true
+    deploy: {values: [chart/values-prod.yaml], namespace: production}
+    kubernetes: {context: production-cluster}
+"""
+
 STEP = Step(
     name="deploy",
     summary="install or upgrade the release with helm and wait until it is ready",
@@ -171,6 +184,8 @@ STEP = Step(
         "chart": "chart and version",
         "digest": "digest of the image",
     },
+    example=EXAMPLE,
+    requires=("artifactory.docker", "artifactory.helm"),
     credentials=(ARTIFACTORY, KUBECONFIG),
     reads=_reads,
     systems=("artifactory", "kubernetes"),

@@ -11,14 +11,14 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError
-from pipeline_tools.step import ARTIFACTORY, Context, Json, Step, StepInputs
+from pipeline_tools.step import ARTIFACTORY, Context, Json, RunnerInputs, Step
 from pipeline_tools.systems import docker, pip
 from pipeline_tools.systems.artifactory import from_config
 
 WHEELS = "wheels"
 
 
-class Inputs(StepInputs):
+class Inputs(RunnerInputs):
     """How the image is built."""
 
     context: str = Field(".", description="Folder that is sent to the build.")
@@ -113,6 +113,14 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return from_config(ctx.config.artifactory).manifest_digest(outputs["repository"], outputs["digest"]) is not None
 
 
+EXAMPLE = """\
+name: my-service
+image:
+  dockerfile: Dockerfile
+  build_args: {BASE_IMAGE: "python:3.11-slim"}
+  wheels: requirements.txt
+"""
+
 STEP = Step(
     name="image",
     summary="build the container image and push it to Artifactory",
@@ -124,6 +132,8 @@ STEP = Step(
         "digest": "digest of the manifest: what is deployed",
         "size_bytes": "size, unpacked",
     },
+    example=EXAMPLE,
+    requires=("artifactory.url", "artifactory.docker"),
     credentials=(ARTIFACTORY,),
     reads=_reads,
     systems=("artifactory",),

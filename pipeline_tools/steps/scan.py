@@ -27,16 +27,20 @@ from pipeline_tools.step import (
     KUBECONFIG,
     SONARQUBE_TOKEN,
     Context,
+    Cpu,
+    Credential,
     Duration,
     Json,
     Size,
     Step,
     StepInputs,
+    Url,
     duration,
     size,
 )
 
 if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Config
     from pipeline_tools.systems.sonarqube import Gate
 
 # Where the reports lie in the pod: outside of the sources, or they would be analysed themselves.
@@ -67,7 +71,7 @@ class Inputs(StepInputs):
     sources: list[str] = Field(["."], description="Folders and files to analyse.")
     tests: list[str] = Field(["tests"], description="Folders of tests; those that do not exist are left out.")
     properties: dict[str, str] = Field({}, description="More properties for the scanner (sonar.python.version: 3.11).")
-    cpu: str = Field("100m", description="CPU that the pod requests, as Kubernetes writes it.")
+    cpu: Cpu = Field("100m", description="CPU that the pod requests, in cores or thousandths of one.")
     memory_request: Size = Field(size("512Mi"), description="Memory that the pod requests.")
     memory: Size = Field(size("2Gi"), description="Memory that the pod may use.")
     start_timeout: Duration = Field(
@@ -75,7 +79,7 @@ class Inputs(StepInputs):
     )
     timeout: Duration = Field(duration("15m"), description="How long the pod may live.")
     gate_timeout: Duration = Field(duration("5m"), description="How long SonarQube may take to digest the analysis.")
-    server_url_in_pod: str | None = Field(None, description="Address of SonarQube as pods see it; null: sonarqube.url.")
+    server_url_in_pod: Url | None = Field(None, description="Address of SonarQube as pods see it; null: sonarqube.url.")
     image_pull_secret: str | None = Field(
         None,
         description="Secret to pull the image with; null: made of Artifactory's credentials if the image is there.",
@@ -205,6 +209,14 @@ def _reports(ctx: Context[Inputs], files: Iterable[Path]) -> dict[str, bytes]:
     return found
 
 
+def _asks(config: Config) -> tuple[Credential, ...]:
+    from pipeline_tools.systems.pod import is_ours
+
+    inputs = config.section("scan")
+    ours = not inputs.image_pull_secret and is_ours(inputs.image, config.artifactory)
+    return (SONARQUBE_TOKEN, KUBECONFIG, *((ARTIFACTORY,) if ours else ()))
+
+
 class _Output:
     """The scanner's output on its way to the log: what is needed of it is kept."""
 
@@ -319,6 +331,17 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return True
 
 
+EXAMPLE = """\
+name: my-service
+scan:
+  sources: [my_service, Dockerfile]
+  namespace: ci
+  memory: 4Gi
+  gate_timeout: 10m
+  properties:
+    sonar.python.version: "3.11"
+"""
+
 STEP: Step[Any] = Step(
     name="scan",
     summary="analyse the code with SonarQube in a pod and ask its quality gate",
@@ -331,7 +354,10 @@ STEP: Step[Any] = Step(
         "project_key": "key of the project in SonarQube",
         "measures": "value by metric: coverage, tests, bugs and others",
     },
+    example=EXAMPLE,
+    requires=("sonarqube.url",),
     credentials=(SONARQUBE_TOKEN, ARTIFACTORY, KUBECONFIG),
+    asks=_asks,
     systems=("sonarqube", "kubernetes", "artifactory"),
     needs=("test",),
     uses=("test",),

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError, QualityError
+from pipeline_tools.masking import mask
 from pipeline_tools.process import run
-from pipeline_tools.step import ARTIFACTORY, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.step import ARTIFACTORY, Context, Credential, Duration, Json, RunnerInputs, Step, duration
 from pipeline_tools.systems import pip
+
+if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Config
 
 # pytest's exit codes: some tests failed; nothing was collected
 TESTS_FAILED, NO_TESTS = 1, 5
+# Among the requirements: the project itself, with extras; and the files that say what it then needs.
+ITSELF = re.compile(r"\.(\[[\w,.-]+\])?")
+DESCRIPTIONS = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
-class Inputs(StepInputs):
+class Inputs(RunnerInputs):
     """How the tests are run."""
 
     paths: list[str] = Field(["tests"], description="Files and folders of the tests.")
     package: list[str] = Field([], description="What coverage is measured of; empty: no coverage.")
-    requirements: list[str] = Field([], description="Requirement files to install for the tests; empty: run as is.")
+    requirements: list[str] = Field(
+        [],
+        description="Requirement files to install for the tests; `.` or `.[extra]` is the project itself; "
+        "empty: the tests run with the Python of pipeline-tools.",
+    )
     timeout: Duration = Field(duration("30m"), description="How long the tests may take.")
     options: list[str] = Field([], description="More options for pytest.")
 
@@ -36,20 +49,26 @@ def _environment(ctx: Context[Inputs]) -> Path:
     """The Python of an environment with the requirements; kept, and found again, by their content."""
     if not ctx.inputs.requirements:
         return Path(sys.executable)
-    files = [ctx.project / name for name in ctx.inputs.requirements]
+    files = [ctx.project / name for name in ctx.inputs.requirements if not ITSELF.fullmatch(name)]
     for file in files:
         if not file.is_file():
             raise ConfigError(f"test.requirements names {file}, which does not exist.")
-    key = hashlib.sha256(sys.version.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    itself = [f"{ctx.project}{name[1:]}" for name in ctx.inputs.requirements if ITSELF.fullmatch(name)]
+    described = [ctx.project / name for name in DESCRIPTIONS if itself and (ctx.project / name).is_file()]
+    # pip installs them only if no file names them, with another version perhaps
+    tools = ["pytest", *(["pytest-cov"] if ctx.inputs.package else [])]
+    key = hashlib.sha256("\0".join((sys.version, *itself, *tools)).encode())
+    for file in (*files, *described):
+        key.update(b"\0" + file.read_bytes())
     cache = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser()
-    home = cache / "environments" / key
+    home = cache / "environments" / key.hexdigest()[:16]
     python = home / "bin" / "python"
     if (home / ".complete").exists():
         return python
     ctx.log(f"making the tests' environment from {', '.join(ctx.inputs.requirements)} (kept for the next run)")
     shutil.rmtree(home, ignore_errors=True)
     run([sys.executable, "-m", "venv", home], timeout=120)
-    pip.install(python, files, ctx.config.artifactory, log=ctx.log)
+    pip.install(python, files, ctx.config.artifactory, projects=itself, packages=tools, log=ctx.log)
     (home / ".complete").touch()
     return python
 
@@ -73,6 +92,8 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         env = {"COVERAGE_FILE": str(Path(scratch) / "coverage"), "PYTHONDONTWRITEBYTECODE": "1"}
         argv += ["-p", "no:cacheprovider", *ctx.inputs.options]
         result = run(argv, cwd=ctx.project, timeout=ctx.inputs.timeout, env=env, log=ctx.log, ok=range(0, 6))
+    if junit.is_file():
+        _mask_report(junit)
     if result.exit_code == NO_TESTS:
         raise QualityError("pytest found no tests.", hint="Name the tests' folder in test.paths.")
     if result.exit_code not in (0, TESTS_FAILED) or not junit.is_file():
@@ -98,6 +119,15 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     }
 
 
+def _mask_report(junit: Path) -> None:
+    """Mask what tests printed: pytest writes the report itself. In its texts, as XML escapes characters of a secret."""
+    tree = ET.parse(junit)  # noqa: S314 — written by pytest a moment ago
+    for element in tree.iter():
+        element.text, element.tail = mask(element.text or ""), mask(element.tail or "")
+        element.attrib.update({name: mask(value) for name, value in element.attrib.items()})
+    tree.write(junit, encoding="utf-8", xml_declaration=True)
+
+
 def _counts(junit: Path) -> dict[str, int]:
     suites = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 — written by pytest a moment ago
     total = {"tests": 0, "failed": 0, "skipped": 0}
@@ -117,6 +147,19 @@ def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
     return all((ctx.project / file).is_file() for file in files if file)
 
 
+def _asks(config: Config) -> tuple[Credential, ...]:
+    return (ARTIFACTORY,) if config.section("test").requirements and config.artifactory.url else ()
+
+
+EXAMPLE = """\
+name: my-service
+test:
+  paths: [tests]
+  package: [my_service]
+  requirements: [requirements.txt, requirements-dev.txt]
+  options: [--cov-fail-under=85]
+"""
+
 STEP = Step(
     name="test",
     summary="run the project's tests and measure their coverage",
@@ -130,7 +173,9 @@ STEP = Step(
         "junit": "JUnit XML, relative to the project",
         "coverage": "Cobertura XML, relative to the project",
     },
+    example=EXAMPLE,
     credentials=(ARTIFACTORY,),
+    asks=_asks,
     systems=("artifactory",),
     tools=("python",),
     memory=1024 * 2**20,

@@ -10,7 +10,7 @@ import requests
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, QualityError
-from pipeline_tools.step import KUBECONFIG, Context, Duration, Json, Step, StepInputs, duration
+from pipeline_tools.step import KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, Url, duration
 from pipeline_tools.steps.deploy import target
 from pipeline_tools.systems.release import connect, selector, wanted_replicas
 
@@ -18,10 +18,10 @@ from pipeline_tools.systems.release import connect, selector, wanted_replicas
 CALL_TIMEOUT = 5.0
 
 
-class Inputs(StepInputs):
+class Inputs(RunnerInputs):
     """What the running release must show."""
 
-    url: str | None = Field(None, description="Address of the service from outside; each environment has its own.")
+    url: Url | None = Field(None, description="Address of the service from outside; each environment has its own.")
     status_path: str = Field("/api/v1/status", description="Path that answers OK when the service serves.")
     model_path: str = Field("/api/v1/modelo?texto={text}", description="Path that classifies {text}.")
     golden: dict[str, str] = Field({}, description="Texts and the label that each must get.")
@@ -89,6 +89,17 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     return {"url": base, "ready": ready, "golden": len(ctx.inputs.golden)}
 
 
+EXAMPLE = """\
+name: my-service
+verify:
+  golden: {"el enchufe echa chispas": electricidad}
+environments:
+  test:
+    verify: {url: https://test.example.com}
+  prod:
+    verify: {url: https://example.com, timeout: 2m}
+"""
+
 STEP = Step(
     name="verify",
     summary="prove from outside that the release runs the built digest and answers rightly",
@@ -99,6 +110,8 @@ STEP = Step(
         "ready": "number of ready pods",
         "golden": "number of predictions that were as wanted",
     },
+    example=EXAMPLE,
+    requires=("verify.url",),
     credentials=(KUBECONFIG,),
     reads=lambda _: (),
     systems=("kubernetes", "deploy"),

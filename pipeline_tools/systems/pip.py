@@ -57,17 +57,29 @@ def _failure(error: ProcessFailed, artifactory: Artifactory) -> PipelineError:
 
 
 def install(
-    python: Path, requirements: Sequence[Path], artifactory: Artifactory, *, log: Callable[[str], None]
+    python: Path,
+    requirements: Sequence[Path],
+    artifactory: Artifactory,
+    *,
+    projects: Sequence[str] = (),
+    packages: Sequence[str] = (),
+    log: Callable[[str], None],
 ) -> None:
-    """Install requirement files into the environment of ``python``.
+    """Install into the environment of ``python``.
+
+    Args:
+        requirements: requirement files.
+        projects: folders of projects (``/path[extra]``) that stay linked to their source.
+        packages: names of packages, in the versions that the files want.
 
     Raises:
         CredentialError: Artifactory refused the user.
         ConfigError: no index has these versions.
         InfrastructureError: anything else that pip failed at.
     """
-    words = [word for file in requirements for word in ("--requirement", file)]
-    _pip(python, ["install", *words], artifactory, log)
+    words: list[str | Path] = [word for file in requirements for word in ("--requirement", file)]
+    words += [word for project in projects for word in ("--editable", project)]
+    _pip(python, ["install", *words, *packages], artifactory, log)
 
 
 def download_wheels(

@@ -109,6 +109,11 @@ def registry_of(image: str) -> str:
     return first if slash and (first == "localhost" or "." in first or ":" in first) else "docker.io"
 
 
+def is_ours(image: str, artifactory: schema.Artifactory) -> bool:
+    """Whether an image comes from our repository manager."""
+    return bool(artifactory.docker) and registry_of(f"{artifactory.docker}/x") == registry_of(image)
+
+
 def pull_credentials(
     image: str, artifactory: schema.Artifactory, read_secret: Callable[[str, str, str], str]
 ) -> PullCredentials | None:
@@ -117,7 +122,7 @@ def pull_credentials(
     Raises:
         CredentialError: the user or the password is not where the configuration says.
     """
-    if not artifactory.docker or registry_of(f"{artifactory.docker}/x") != registry_of(image):
+    if not is_ours(image, artifactory):
         return None
     return PullCredentials(
         registry=registry_of(image),

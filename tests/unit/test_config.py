@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline_tools.config.explain import explain
+from pipeline_tools.config.explain import explain, overview, whole
 from pipeline_tools.config.layers import load
 from pipeline_tools.errors import ConfigError
 
@@ -43,42 +44,97 @@ def test_environments_keep_their_order_and_their_own_cluster(tmp_path: Path) -> 
     assert list(load(tmp_path).config.environments) == ["test", "prod"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: x\nscna: {}\n", "pipeline.yml:2: unknown key 'scna'. Did you mean 'scan'?"),
-        ("name: x\nscan:\n  namspace: y\n", "pipeline.yml:3: unknown key 'scan.namspace'. Did you mean 'namespace'?"),
-        ("name: x\nenvironments:\n  test:\n    aproval: true\n", "pipeline.yml:4: unknown key"),
-        ("name: x\nenvironments:\n  test:\n    deploy: {nmespace: a}\n", "Did you mean 'namespace'?"),
-        ("name: x\nname: y\n", "pipeline.yml:2: the key name stands here a second time"),
-        ("name: [x\n", "pipeline.yml:2: is not valid YAML"),
-        ("- a\n", "pipeline.yml:1: expected keys and values"),
-        ("kind: service\n", "the key 'name' is missing"),
-        ("name: x\nkind: servce\n", "pipeline.yml:2: kind: input should be 'service' or 'library'"),
-        ("name: Not_A_Name\n", "pipeline.yml:1: name:"),
-        ("name: x\ntest:\n  timeout: 30\n", "pipeline.yml:3: test.timeout: write a duration with its unit"),
-        ("name: x\ntest: 3\n", "pipeline.yml:2: test:"),
-        ("name: x\nsonarqube:\n  token: s3cr3t-token\n", "pipeline.yml:3: sonarqube.token must be a reference"),
-    ],
-)
-def test_a_mistake_is_told_with_file_line_and_what_is_valid(tmp_path: Path, text: str, message: str) -> None:
-    write(tmp_path, text)
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path)
-    assert message in caught.value.message
-    assert "s3cr3t-token" not in f"{caught.value.message} {caught.value.details}"
+def test_environment_sections_of_variables_and_flags_count_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "name: x\nenvironments: {test: {deploy: {timeout: 1m}}}\n")
+
+    def timeout(*settings: str) -> float:
+        found: float = load(tmp_path, environment="test", settings=settings).config.section("deploy").timeout
+        return found
+
+    assert timeout() == 60
+    monkeypatch.setenv("PIPELINE_TOOLS_ENVIRONMENTS__TEST__DEPLOY__TIMEOUT", "2m")
+    assert timeout() == 120
+    assert timeout("environments.test.deploy.timeout=3m") == 180
+    assert timeout("deploy.timeout=4m") == 240
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no pipeline\.yml") as caught:
-        load(tmp_path)
-    assert "--project" in caught.value.hint
+def test_in_a_variable_or_flag_text_needs_no_quotes_and_a_map_keeps_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "name: x\n")
-    with pytest.raises(ConfigError, match="does not exist"):
-        load(tmp_path, platform=tmp_path / "none.yml")
-    with pytest.raises(ConfigError, match="Did you mean 'prod'"):
-        load(tmp_path, environment="prd")
-    with pytest.raises(ConfigError, match="expected key=value"):
-        load(tmp_path, settings=["scan.namespace"])
+    monkeypatch.setenv("PIPELINE_TOOLS_IMAGE__BUILD_ARGS__HTTP_Proxy", "yes: no")
+    settings = ["image.python=3.10", "kubernetes.context=null", "test.paths=[a, b]", "scan.properties={a: '1'}"]
+    config = load(tmp_path, settings=settings).config
+    assert config.section("image").python == "3.10"
+    assert config.section("image").build_args == {"HTTP_Proxy": "yes: no"}
+    assert config.kubernetes.context is None
+    assert config.section("test").paths == ["a", "b"]
+    assert config.section("scan").properties == {"a": "1"}
+
+
+def test_a_merged_section_gives_what_the_section_itself_does_not_have(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "name: x\nenvironments:\n  test: &test\n    approval: true\n    lock: a\n  prod:\n    <<: *test\n    lock: b\n",
+    )
+    resolved = load(tmp_path)
+    assert resolved.config.environments["prod"].approval
+    assert resolved.config.environments["prod"].lock == "b"
+    assert resolved.origins["environments", "prod", "approval"][-1].place.endswith("pipeline.yml:4")
+
+
+def test_units_are_read_and_written(tmp_path: Path) -> None:
+    write(tmp_path, "name: x\nscan: {timeout: 90s, gate_timeout: 120m, memory: 2048Mi}\n")
+    resolved = load(tmp_path)
+    scan = resolved.config.section("scan")
+    assert (scan.timeout, scan.gate_timeout, scan.memory) == (90, 7200, 2**31)
+    assert [next(iter(explain(resolved, f"scan.{name}"))) for name in ("timeout", "gate_timeout", "memory")] == [
+        "scan.timeout = '90s'",
+        "scan.gate_timeout = '2h'",
+        "scan.memory = '2Gi'",
+    ]
+
+
+def test_what_the_platform_file_locks_is_told(tmp_path: Path) -> None:
+    platform = write(tmp_path, "scan: {namespace: ci}\nlocked:\n- scan\n- environments.prod.approval\n", "platform.yml")
+    write(tmp_path, "name: x\n")
+    resolved = load(tmp_path, platform=platform)
+    assert list(explain(resolved, "scan.namespace"))[-1].startswith(f"  locked: {platform}:3: ")
+    assert any("locked" in line for line in explain(resolved, "environments.test.scan.enabled"))
+    assert not any("locked" in line for line in explain(resolved, "test.paths"))
+    assert f"scan.namespace = 'ci'  (platform: {platform}:1, locked at {platform}:3)" in list(overview(resolved))
+    assert any(f"locked at {platform}:4" in line for line in overview(resolved) if "prod.approval" in line)
+
+
+def test_explaining_sections_maps_and_what_an_environment_does_not_set(tmp_path: Path) -> None:
+    write(tmp_path, "name: x\nverify:\n  golden: {a: b, c: d}\n")
+    resolved = load(tmp_path)
+    place = tmp_path / "pipeline.yml"
+    assert list(explain(resolved, "verify.golden"))[2:] == [
+        f"  verify.golden.a = 'b'  (project: {place}:3)",
+        f"  verify.golden.c = 'd'  (project: {place}:3)",
+    ]
+    assert next(iter(explain(resolved, "verify"))).startswith("verify: a section with enabled, runner, pod, url")
+    assert "`--environment test` shows verify.url" in list(explain(resolved, "environments.test.verify.url"))[-1]
     with pytest.raises(ConfigError, match="Did you mean 'namespace'"):
-        list(explain(load(tmp_path), "scan.namespac"))
+        list(explain(resolved, "scan.namespac"))
+    with pytest.raises(ConfigError, match=r"no key 'name\.first'") as caught:
+        list(explain(resolved, "name.first"))
+    assert caught.value.hint == "name has no keys."
+
+
+def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
+    write(tmp_path, "name: x\ntest: {timeout: 90m}\nenvironments: {prod: {deploy: {timeout: 2h}}}\n")
+    resolved = load(tmp_path)
+    short = whole(resolved, defaults=False)
+    assert short["test"] == {"timeout": "90m"}
+    assert "scan" not in short
+    full = whole(resolved, defaults=True)
+    assert full["scan"]["timeout"] == "15m"
+    assert full["environments"]["prod"] == {"approval": True, "deploy": {"timeout": "2h"}}
+    for shown in (short, full):
+        (tmp_path / "again").mkdir(exist_ok=True)
+        write(tmp_path / "again", yaml.safe_dump(shown))
+        assert load(tmp_path / "again").config.model_dump() == resolved.config.model_dump()

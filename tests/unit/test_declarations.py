@@ -25,6 +25,9 @@ def test_a_step_is_declared_in_full(name: str) -> None:
     assert set(step.needs) | set(step.uses) <= set(MODULES)
     assert set(step.uses) <= set(step.needs)
     assert set(step.systems) <= set(schema.model().model_fields)
+    for key in step.requires:
+        section, _, field = key.partition(".")
+        assert field in (schema.keys((section,)) or ()), key
     for credential in step.credentials:
         for key in credential.config:
             section, _, field = key.partition(".")
@@ -48,7 +51,7 @@ def test_every_command_and_option_has_a_help_text() -> None:
     def walk(command: click.Command, path: str) -> None:
         assert command.help, path
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and not parameter.is_flag and parameter.name != "log_format":
+            if isinstance(parameter, click.Option):
                 assert parameter.help, f"{path} {parameter.name}"
         if isinstance(command, click.Group):
             context = click.Context(command)
@@ -58,3 +61,31 @@ def test_every_command_and_option_has_a_help_text() -> None:
                 walk(below, f"{path} {name}")
 
     walk(cli, "pipeline-tools")
+
+
+def test_every_command_is_known() -> None:
+    found = set()
+
+    def walk(command: click.Command, path: str) -> None:
+        if not isinstance(command, click.Group):
+            found.add(path)
+            return
+        for name, below in command.commands.items():
+            walk(below, f"{path} {name}".strip())
+
+    walk(cli, "")
+    assert found == {
+        "completion",
+        "config explain",
+        "config show",
+        "doctor",
+        "diff",
+        "generate",
+        "history",
+        "init",
+        "plan",
+        "run",
+        "schema",
+        "show",
+        "step",
+    }

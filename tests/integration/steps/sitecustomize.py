@@ -29,6 +29,7 @@ _REGISTRY: dict[str, Step[Any]] = {
         stage=name,
         inputs=StepInputs,
         outputs={},
+        example="",
         run=_do(name),
         reads=lambda _, name=name: (f"do/{name}.py",),  # type: ignore[misc]
         needs=needs,
