@@ -547,6 +547,8 @@ class _Runner:
             return outputs
         if "failed" in reply:
             raise StepFailed(reply["failed"])
+        if self.stop.is_set():  # it had not begun yet
+            raise StepFailed(about(KeyboardInterrupt()))
         raise StepFailed(
             {
                 **about(RuntimeError(f"the process of {planned.id} ended with {code} and did not say why")),

@@ -201,6 +201,19 @@ def test_an_interrupt_lets_every_step_clean_up(project: Project) -> None:
     assert not (project.folder / "right").exists()
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2, 0.4])
+def test_an_interrupt_at_any_moment_of_a_step_is_told_as_one(project: Project, seconds: float) -> None:
+    project.does("first", "import time\ntime.sleep(60)")
+    with project.start("run") as process:
+        assert process.stderr is not None
+        assert any(line.startswith("▶") for line in process.stderr)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert project.statuses()["first"] == "interrupted"
+
+
 def test_after_a_kill_the_next_run_waits_until_the_steps_have_cleaned_up(project: Project) -> None:
     project.does("left", CLEANS_UP.format(me="left"))
     with project.start("run") as process:
