@@ -238,9 +238,11 @@ def _execute(
 ) -> int:
     from pipeline_tools import display
     from pipeline_tools import plan as planning
+    from pipeline_tools.masking import mask_strays
     from pipeline_tools.report.terminal import summary
     from pipeline_tools.run import Request, execute
 
+    mask_strays()
     made, configuration = _plan(project, platform, settings)
     chosen: list[PlannedStep] = planning.select(made, steps=steps, until=until, environment=environment)
     for name in {planned.environment for planned in chosen}:

@@ -6,21 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
 from pipeline_tools.masking import mask
 from pipeline_tools.run import RunRecord, StepRecord
 
 
 def left(step: StepRecord) -> Iterator[str]:
-    """What a step left, one ``name: value`` a line."""
+    """What a step left, one ``name: value`` a line, masked."""
     for name, value in step.outputs.items():
         if value not in (None, "", [], {}):
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield f"{name.replace('_', ' ')}: {shown}"
+            yield mask(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _masked(value: object) -> object:
+    # before it is escaped: a mask over the finished page could break its markup. What is markup already was masked.
+    return mask(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def write(record: RunRecord, path: Path) -> None:
     """Write the page of a run to ``path``."""
-    pages = Environment(loader=PackageLoader("pipeline_tools.report"), autoescape=True, trim_blocks=True)
-    page = pages.get_template("run.html").render(run=record, left=left)
-    path.write_text(mask(page), encoding="utf-8")
+    pages = Environment(
+        loader=PackageLoader("pipeline_tools.report"), autoescape=True, trim_blocks=True, finalize=_masked
+    )
+    path.write_text(pages.get_template("run.html").render(run=record, left=left), encoding="utf-8")

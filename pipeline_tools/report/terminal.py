@@ -23,7 +23,11 @@ def summary(record: RunRecord) -> None:
     for step in record.steps:
         colour = COLOURS.get(step.status, "dim")
         seconds = f"{step.seconds:.1f} s" if step.seconds else ""
-        made = "\n".join(left(step)) if step.outputs else escape(mask(step.reason if step.status != "not run" else ""))
+        made = (
+            escape("\n".join(left(step)))
+            if step.outputs
+            else escape(mask(step.reason if step.status != "not run" else ""))
+        )
         table.add_row(step.id, f"[{colour}]{MARKS[step.status]} {step.status}[/{colour}]", seconds, made)
     console.print()
     console.print(table)
