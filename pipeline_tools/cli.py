@@ -372,9 +372,11 @@ def _execute(
     from pipeline_tools import display
     from pipeline_tools import plan as planning
     from pipeline_tools.config.layers import platform_file
+    from pipeline_tools.masking import mask_strays
     from pipeline_tools.report.terminal import summary
     from pipeline_tools.run import Request, execute
 
+    mask_strays()
     made, configuration = _plan(project, platform, settings)
     configuration(environment)  # an environment that does not exist is not just one without steps
     chosen: list[PlannedStep] = planning.select(made, steps=steps, until=until, environment=environment)

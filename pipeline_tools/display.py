@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import mask, mask_values
 from pipeline_tools.plan import PlannedStep
 from pipeline_tools.run import Display, StepRecord
 from pipeline_tools.step import Json
@@ -134,5 +134,5 @@ class JsonDisplay:
 
     def event(self, event: Json) -> None:
         """Print an event."""
-        sys.stdout.write(mask(json.dumps(event, ensure_ascii=False)) + "\n")
+        sys.stdout.write(json.dumps(mask_values(event), ensure_ascii=False) + "\n")
         sys.stdout.flush()

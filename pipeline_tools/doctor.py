@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Config
 from pipeline_tools.errors import CredentialError, PipelineError
+from pipeline_tools.masking import mask
 from pipeline_tools.plan import Plan
 from pipeline_tools.preflight import needed
 from pipeline_tools.process import run
@@ -55,7 +56,7 @@ def _check(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name=name, says=check())
     except PipelineError as error:
-        return Finding(name=name, says=" → ".join(filter(None, (error.message, error.hint))), error=error)
+        return Finding(name=name, says=mask(" → ".join(filter(None, (error.message, error.hint)))), error=error)
 
 
 def _git() -> str:

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline_tools.errors import ConfigError
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import mask_values
 from pipeline_tools.step import Json
 
 FOLDER = ".pipeline"
@@ -37,7 +37,7 @@ def write_json(path: Path, value: Json) -> None:
     """Replace ``path`` atomically by ``value``, masked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(mask(json.dumps(value, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps(mask_values(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     beside.replace(path)
 
 
@@ -78,14 +78,14 @@ class Run:
         return folder
 
     def event(self, kind: str, **values: Json) -> Json:
-        """Append an event; returns it."""
+        """Append an event; returns it, masked."""
         event = {
             "time": _now(),
             "elapsed": round(time.monotonic() - self._started, 3),
             "event": kind,
-            **values,
+            **mask_values(values),
         }
-        line = mask(json.dumps(event, ensure_ascii=False)) + "\n"
+        line = json.dumps(event, ensure_ascii=False) + "\n"
         with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line)
         return event

@@ -16,22 +16,24 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from pipeline_tools.errors import InfrastructureError
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import LineStream, mask
 
 # How long a child may take to end after SIGTERM before it is killed, in seconds.
 GRACE = 5.0
-# Lines of output that are kept of a program whose output is logged.
-KEPT = 10_000
+# How much of an output is kept when a log has all of it, in bytes: memory stays flat however much a child prints.
+KEPT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a process did: its output as it came (unmasked: it is data), and ``seconds`` of wall time."""
+    """What a process did, and ``seconds`` of wall time.
+
+    Its output is as it came (unmasked: it is data); of an output that went to a log, the last KEPT bytes.
+    """
 
     argv: tuple[str, ...]
     exit_code: int
@@ -56,8 +58,10 @@ class ProcessFailed(InfrastructureError):
     """The process ended with an exit code that its caller does not accept."""
 
     def __init__(self, result: Result) -> None:
-        tail = "\n".join((result.stderr.strip() or result.stdout.strip()).splitlines()[-20:])
-        super().__init__(f"{result.argv[0]} exited with {result.exit_code}: {shown(result.argv)}", details=mask(tail))
+        super().__init__(
+            f"{result.argv[0]} exited with {result.exit_code}: {shown(result.argv)}",
+            details=_tail(result.stderr.strip() or result.stdout.strip()),
+        )
         self.result = result
 
 
@@ -82,8 +86,8 @@ def run(
         argv: program and arguments; no shell is involved. Never put a secret here: use ``env`` or ``stdin``.
         timeout: seconds after which the process group is ended.
         env: variables added to ours.
-        log: called with every line of output as it comes (masked, without the newline), and first with the command;
-            the result then holds the last `KEPT` lines of each stream, so that a long log does not fill the memory.
+        log: called with every line of output as it comes (masked, without the newline), and first with the command.
+            A line that could be the beginning of a secret waits for the next one.
         ok: exit codes that are no failure.
 
     Raises:
@@ -113,18 +117,9 @@ def run(
     except PermissionError as error:
         raise ToolMissing(f"{words[0]} is not executable.") from error
 
-    texts: tuple[deque[str], deque[str]] = (deque(maxlen=KEPT if log else None), deque(maxlen=KEPT if log else None))
     assert child.stdout is not None and child.stderr is not None
-
-    def take(lines: deque[str], line: str) -> None:
-        lines.append(line)
-        if log:
-            log(mask(line))
-
-    readers = [
-        threading.Thread(target=_read, args=(stream, partial(take, lines)), daemon=True)
-        for stream, lines in zip((child.stdout, child.stderr), texts, strict=True)
-    ]
+    outputs = (_Output(child.stdout, log), _Output(child.stderr, log))
+    readers = [threading.Thread(target=output.read, daemon=True) for output in outputs]
     for reader in readers:
         reader.start()
     try:
@@ -135,7 +130,7 @@ def run(
         _end_group(child)
         raise ProcessTimeout(
             f"{words[0]} was stopped after {timeout:.0f} s: {shown(words)}",
-            details=mask("\n".join(list(texts[1] or texts[0])[-20:])),
+            details=_tail(outputs[1].text() or outputs[0].text()),
         ) from error
     finally:
         # also what the child left in the background, which would hold the pipes open
@@ -145,8 +140,8 @@ def run(
     result = Result(
         argv=words,
         exit_code=code,
-        stdout="".join(f"{line}\n" for line in texts[0]),
-        stderr="".join(f"{line}\n" for line in texts[1]),
+        stdout=outputs[0].text(),
+        stderr=outputs[1].text(),
         seconds=time.monotonic() - start,
     )
     if code not in ok:
@@ -201,6 +196,46 @@ def _read(stream: IO[bytes], take: Callable[[str], None]) -> None:
     with stream:
         for raw in stream:
             take(raw.decode(errors="replace").rstrip("\r\n"))
+
+
+def _tail(text: str) -> str:
+    # masked as a whole: a secret may begin above the last lines
+    return "\n".join(mask(text).splitlines()[-20:])
+
+
+class _Output:
+    """What a child prints on one of its pipes."""
+
+    def __init__(self, pipe: IO[bytes], log: Callable[[str], None] | None) -> None:
+        self._pipe = pipe
+        self._log = log
+        self._kept: deque[bytes] = deque()
+        self._size = 0
+
+    def read(self) -> None:
+        """Read to the end; for a thread of its own."""
+        masked = LineStream()
+        with self._pipe:
+            while chunk := os.read(self._pipe.fileno(), 1 << 16):
+                self._keep(chunk)
+                if self._log:
+                    for line in masked.feed(chunk):
+                        self._log(line)
+        if self._log:
+            for line in masked.flush():
+                self._log(line)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._kept.append(chunk)
+        self._size += len(chunk)
+        while self._log and self._size - len(self._kept[0]) >= KEPT:
+            self._size -= len(self._kept.popleft())
+
+    def text(self) -> str:
+        """What is kept; every line ends with ``\\n``."""
+        # a copy: after a timeout the thread may still be reading
+        text = b"".join(tuple(self._kept)).decode(errors="replace").replace("\r\n", "\n")
+        return text if text.endswith("\n") or not text else text + "\n"
 
 
 def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:

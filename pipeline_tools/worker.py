@@ -22,7 +22,7 @@ from typing import Any
 from pipeline_tools import __version__, in_pod, secrets
 from pipeline_tools.config import schema
 from pipeline_tools.errors import EXIT_DEFECT, ConfigError, Interrupted, PipelineError
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import mask, mask_strays, mask_values
 from pipeline_tools.step import Context, Json, RunnerInputs
 from pipeline_tools.steps import registry
 
@@ -113,13 +113,14 @@ def main() -> None:
     """Do one job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the one that started us, who tells us
     signal.signal(signal.SIGTERM, _interrupt)
+    mask_strays()
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no reply
     lock = threading.Lock()
 
     def reply(**message: Json) -> None:
         with lock, suppress(BrokenPipeError):  # nobody listens any more: cleaning up goes on
-            replies.write(mask(json.dumps(message, ensure_ascii=False, default=str)) + "\n")
+            replies.write(json.dumps(mask_values(message), ensure_ascii=False, default=str) + "\n")
 
     job = Job(**json.load(sys.stdin))
     threading.Thread(target=_watch, args=(job.parent,), daemon=True).start()

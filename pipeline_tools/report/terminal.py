@@ -23,15 +23,15 @@ def summary(record: RunRecord) -> None:
     for step in record.steps:
         colour = COLOURS.get(step.status, "dim")
         seconds = f"{step.seconds:.1f} s" if step.seconds else ""
-        made = "\n".join(left(step)) if step.outputs else escape(mask(step.reason))
+        made = escape("\n".join(left(step)) if step.outputs else mask(step.reason))
         table.add_row(step.id, f"[{colour}]{MARKS[step.status]} {step.status}[/{colour}]", seconds, made)
     console.print()
     console.print(table)
     for error in record.errors:
         where = f" in {error['step']}" if error["step"] else ""
-        console.print(f"\n[bold red]{error['class']} error{where}:[/bold red] {escape(str(error['message']))}")
+        console.print(f"\n[bold red]{error['class']} error{where}:[/bold red] {escape(mask(str(error['message'])))}")
         for line in str(error.get("details") or "").splitlines()[-30:]:
-            console.print(f"  {escape(line)}")
+            console.print(f"  {escape(mask(line))}")
         for key in ("hint", "link"):
             if error.get(key):
                 console.print(f"→ {escape(str(error[key]))}", soft_wrap=True)

@@ -22,6 +22,7 @@ from pipeline_tools.errors import (
     QualityError,
 )
 from pipeline_tools.failures import explained
+from pipeline_tools.masking import mask_values
 from pipeline_tools.step import (
     ARTIFACTORY,
     KUBECONFIG,
@@ -303,7 +304,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
 def _report(ctx: Context[Inputs], gate: Gate, outputs: Mapping[str, Json]) -> None:
     """Leave the verdict as a file, and in the log; a red gate is an error."""
     about = {**outputs, "commit": ctx.commit, "conditions": [asdict(condition) for condition in gate.conditions]}
-    text = json.dumps(about, indent=2, ensure_ascii=False)
+    text = json.dumps(mask_values(about), indent=2, ensure_ascii=False)
     (ctx.out / "gate.json").write_text(text + "\n", encoding="utf-8")
     ctx.log("measures: " + ", ".join(f"{name} {value}" for name, value in outputs["measures"].items()))
     ctx.log(f"quality gate: {gate.status} → {outputs['dashboard']}")

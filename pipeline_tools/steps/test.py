@@ -81,7 +81,6 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         "-m",
         "pytest",
         *ctx.inputs.paths,
-        f"--junitxml={junit}",
         "-o",
         "junit_family=xunit1",
     ]
@@ -90,19 +89,18 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         argv += [*measured, "--cov-branch", f"--cov-report=xml:{coverage}", "--cov-report=term"]
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
         env = {"COVERAGE_FILE": str(Path(scratch) / "coverage"), "PYTHONDONTWRITEBYTECODE": "1"}
-        argv += ["-p", "no:cacheprovider", *ctx.inputs.options]
+        unmasked = Path(scratch) / "junit.xml"
+        argv += [f"--junitxml={unmasked}", "-p", "no:cacheprovider", *ctx.inputs.options]
         result = run(argv, cwd=ctx.project, timeout=ctx.inputs.timeout, env=env, log=ctx.log, ok=range(0, 6))
-    if junit.is_file():
-        _mask_report(junit)
+        counts = _report(unmasked, junit) if result.exit_code in (0, TESTS_FAILED) and unmasked.is_file() else None
     if result.exit_code == NO_TESTS:
         raise QualityError("pytest found no tests.", hint="Name the tests' folder in test.paths.")
-    if result.exit_code not in (0, TESTS_FAILED) or not junit.is_file():
+    if counts is None:
         raise ConfigError(
             f"pytest could not run (exit code {result.exit_code}).",
             hint="Its output above says why: an unknown option, or a module that is missing from test.requirements.",
             details="\n".join((result.stdout + result.stderr).splitlines()[-15:]),
         )
-    counts = _counts(junit)
     if result.exit_code == TESTS_FAILED:
         failed = "\n".join(line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
         raise QualityError(
@@ -119,22 +117,20 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     }
 
 
-def _mask_report(junit: Path) -> None:
-    """Mask what tests printed: pytest writes the report itself. In its texts, as XML escapes characters of a secret."""
-    tree = ET.parse(junit)  # noqa: S314 — written by pytest a moment ago
-    for element in tree.iter():
-        element.text, element.tail = mask(element.text or ""), mask(element.tail or "")
-        element.attrib.update({name: mask(value) for name, value in element.attrib.items()})
-    tree.write(junit, encoding="utf-8", xml_declaration=True)
-
-
-def _counts(junit: Path) -> dict[str, int]:
-    suites = ET.parse(junit).getroot().iter("testsuite")  # noqa: S314 — written by pytest a moment ago
+def _report(unmasked: Path, junit: Path) -> dict[str, int]:
+    """Write pytest's JUnit report to ``junit``, masked, for tests print into it; returns how many tests it has."""
+    tree = ET.parse(unmasked)  # noqa: S314 — written by pytest a moment ago
     total = {"tests": 0, "failed": 0, "skipped": 0}
-    for suite in suites:
+    for suite in tree.iter("testsuite"):
         total["tests"] += int(suite.get("tests", 0))
         total["failed"] += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         total["skipped"] += int(suite.get("skipped", 0))
+    for element in tree.iter():
+        # a mask over the text of the file could break its markup
+        element.text, element.tail = mask(element.text or ""), mask(element.tail or "")
+        for name, value in element.items():
+            element.set(name, mask(value))
+    tree.write(junit, encoding="utf-8", xml_declaration=True)
     return total
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline_tools import secrets
 from pipeline_tools.config import schema
 from pipeline_tools.errors import InfrastructureError, PipelineError
 from pipeline_tools.failures import explained
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import LineStream, mask
 
 # The engine answers at once; a build step or a layer on its way may be silent for long.
 TIMEOUT = 600
@@ -96,8 +97,15 @@ class Engine:
         Raises:
             PipelineError: of the class that `failures` knows for what the engine says; with the output's tail.
         """
-        tail: list[str] = []
+        output = LineStream()
+        tail: deque[str] = deque(maxlen=20)
         image = ""
+
+        def show(lines: Iterable[str]) -> None:
+            for line in filter(str.strip, lines):
+                tail.append(line)
+                log(line.rstrip())
+
         try:
             # the base image may come from our registry; docker-py keeps the login in memory only
             registry = (self._artifactory.docker or "").partition("/")[0]
@@ -115,16 +123,15 @@ class Engine:
             )
             for part in stream:
                 if "error" in part:
+                    show(output.flush())
                     raise explained(
                         "docker",
-                        "\n".join([*tail[-20:], part["error"].strip()]),
+                        "\n".join([*tail, part["error"].strip()]),
                         f"The image could not be built: {mask(part['error'].strip())}",
                     )
-                for line in COLOURS.sub("", str(part.get("stream", ""))).splitlines():
-                    if line.strip():
-                        tail.append(line)
-                        log(line.rstrip())
+                show(output.feed(COLOURS.sub("", str(part.get("stream", ""))).encode()))
                 image = part.get("aux", {}).get("ID", image)
+            show(output.flush())
         except (APIError, BuildError) as error:
             raise self._failure("build the image", error) from error
         return image

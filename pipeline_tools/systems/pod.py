@@ -31,7 +31,7 @@ from pipeline_tools.errors import (
     InfrastructureError,
     PipelineError,
 )
-from pipeline_tools.masking import mask
+from pipeline_tools.masking import LineStream, mask
 from pipeline_tools.systems.kubernetes import (
     MANAGED_BY,
     Kubernetes,
@@ -393,6 +393,7 @@ class PodSession:
         """
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         logged = seen
+        masked = LineStream()
         threading.Thread(target=self._pump, args=(lines,), daemon=True).start()
         while True:
             try:
@@ -401,11 +402,14 @@ class PodSession:
                 self._read()
                 continue
             if line is None:
+                for text in masked.flush():
+                    self.log(text)
                 return seen
             stamp, _, text = line.partition(" ")
             if stamp > logged:  # the node writes them with a fixed number of digits
                 seen = stamp
-                self.log(mask(text))
+                for ready in masked.feed(f"{text}\n".encode()):
+                    self.log(ready)
 
     def _pump(self, lines: queue.SimpleQueue[str | None]) -> None:
         rest = b""

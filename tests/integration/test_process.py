@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_tools import masking
 from pipeline_tools.errors import InfrastructureError
-from pipeline_tools.process import ProcessFailed, ProcessTimeout, ToolMissing, run
+from pipeline_tools.process import KEPT, ProcessFailed, ProcessTimeout, ToolMissing, run
 
 
 def test_output_comes_line_by_line_and_masked() -> None:
@@ -19,6 +19,28 @@ def test_output_comes_line_by_line_and_masked() -> None:
     assert "one" in lines
     assert "****" in lines
     assert not any("hush-hush-17" in line for line in lines)
+
+
+def test_a_secret_that_comes_in_parts_or_over_two_lines_is_masked() -> None:
+    masking.register("hush-hush-17")
+    lines: list[str] = []
+    run(["sh", "-c", "printf 'a hush-'; sleep 0.2; printf 'hush-17 b\\nhush\\n-hush-17'"], timeout=10, log=lines.append)
+    assert lines[1:] == ["a **** b", "****", "****"]
+
+
+def test_an_endless_output_is_logged_whole_and_kept_in_part() -> None:
+    masking.register("hush-hush-17")
+    seen = 0
+
+    def count(line: str) -> None:
+        nonlocal seen
+        seen += 1
+        assert "hush" not in line
+
+    result = run(["sh", "-c", "yes hush-hush-17 | head -n 1000000; echo end"], timeout=60, log=count)
+    assert seen == 1_000_002
+    assert len(result.stdout) < 2 * KEPT
+    assert result.stdout.endswith("hush-hush-17\nend\n")
 
 
 def test_an_exit_code_that_is_not_expected_is_an_error_with_the_output() -> None:
