@@ -116,12 +116,14 @@ def _pieces(secret: str) -> Iterator[bytes]:
     """What is searched for, without line breaks: the forms of the secret and of its lines, cut into pieces."""
     parts = {secret, secret.replace("\r\n", "\n"), *secret.splitlines()}
     for part in parts | {part.strip() for part in parts}:
-        if len(part) < MINIMUM_LENGTH:
+        if len(part.strip()) < MINIMUM_LENGTH:  # an empty line of a key file must not hide every indentation
             continue
         for form in _forms(part):
             text = form.replace("\r", "").replace("\n", "")
             if len(text) >= MINIMUM_LENGTH:
-                yield from (_encode(text[at : at + PIECE]) for at in range(0, len(text) - PIECE + 1, PIECE))
+                # they overlap by as much as may stay before a line break
+                steps = range(0, len(text) - PIECE + 1, PIECE - MINIMUM_LENGTH)
+                yield from (_encode(text[at : at + PIECE]) for at in steps)
                 yield _encode(text[-PIECE:])
 
 
