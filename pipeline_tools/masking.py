@@ -121,7 +121,9 @@ def _pieces(secret: str) -> Iterator[bytes]:
         for form in _forms(part):
             text = form.replace("\r", "").replace("\n", "")
             if len(text) >= MINIMUM_LENGTH:
-                yield from (_encode(text[at : at + PIECE]) for at in range(0, len(text) - PIECE + 1, PIECE))
+                # they overlap by as much as may stay before a line break
+                steps = range(0, len(text) - PIECE + 1, PIECE - MINIMUM_LENGTH)
+                yield from (_encode(text[at : at + PIECE]) for at in steps)
                 yield _encode(text[-PIECE:])
 
 

@@ -126,6 +126,7 @@ def test_no_form_of_any_secret_passes_and_all_else_stays(
     end=st.sampled_from(["\n", "\r\n"]),
     sizes=pieces,
 )
+@example(secret="".join(map(str, range(60))), before="0000000", after="", url_safe=False, width=4, end="\n", sizes=[1])
 def test_a_secret_inside_base64_is_masked_wherever_it_stands_and_however_it_is_wrapped(
     secret: str, before: str, after: str, url_safe: bool, width: int, end: str, sizes: list[int]
 ) -> None:
