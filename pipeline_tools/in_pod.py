@@ -126,7 +126,9 @@ def _references(job: Job, step: Step[Any], config: schema.Config) -> tuple[dict[
                 _put(values, "kubernetes.kubeconfig", None)
                 _put(values, "kubernetes.context", None)
             elif getattr(config.section(section), "url", None):
-                environment[variable] = secrets.resolve(getattr(config.section(section), name))
+                environment[variable] = secrets.resolve(
+                    getattr(config.section(section), name), masked=name != "username"
+                )
                 _put(values, key, f"env:{variable}")
     return values, environment
 

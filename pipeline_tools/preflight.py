@@ -65,7 +65,7 @@ def check_credentials(steps: Sequence[PlannedStep], configuration: Configuration
         for credential in needed(registry()[planned.step], config):
             for key in credential.config:
                 where = f"{config.place(key)}: {key}"
-                for error in _missing(credential, config.value(key)):
+                for error in _missing(credential, key, config.value(key)):
                     message = f"{where}, which the step {planned.id} needs: {error.message}"
                     problems.setdefault(where, CredentialError(message, hint=error.hint))
     if problems:
@@ -78,7 +78,7 @@ def needed(step: Step[Any], config: Config) -> Sequence[Credential]:
     return tuple(step.asks(config)) if step.asks else step.credentials
 
 
-def _missing(credential: Credential, value: str | None) -> Iterator[CredentialError]:
+def _missing(credential: Credential, key: str, value: str | None) -> Iterator[CredentialError]:
     try:
         if value is None or value.startswith("secret:"):
             return
@@ -86,6 +86,6 @@ def _missing(credential: Credential, value: str | None) -> Iterator[CredentialEr
             secrets.check_file(Path(value))
         else:
             # from now on it is masked, also in the output of steps that do not use it
-            secrets.resolve(value)
+            secrets.resolve(value, masked=not key.endswith(".username"))
     except CredentialError as error:
         yield error

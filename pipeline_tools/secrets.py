@@ -12,20 +12,22 @@ from pipeline_tools.errors import ConfigError, CredentialError
 REFERENCE_PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret:[^/]+/[^/]+/[^/]+"
 
 
-def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | None = None) -> str:
+def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | None = None, masked: bool = True) -> str:
     """The value that ``reference`` points to; it is masked in all output from now on.
 
     Args:
         reference: ``env:NAME``, ``file:PATH`` (``~`` is expanded; one trailing newline is dropped) or
             ``secret:NAMESPACE/NAME/KEY``.
         read_secret: reads a key of a Kubernetes Secret; needed for the third form only.
+        masked: False for the name of a user, which may be an everyday word such as ``test``.
 
     Raises:
         ConfigError: the reference has none of these forms.
         CredentialError: there is nothing where it points to.
     """
     value = _value(reference, read_secret)
-    masking.register(value)
+    if masked:
+        masking.register(value)
     return value
 
 

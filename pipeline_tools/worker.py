@@ -153,7 +153,12 @@ def _learn_secrets(config: schema.Config) -> None:
         for credential in step.credentials:
             for key in credential.config:
                 reference = config.value(key)
-                if credential.type != "file" and reference and not reference.startswith("secret:"):
+                if (
+                    credential.type != "file"
+                    and not key.endswith(".username")
+                    and reference
+                    and not reference.startswith("secret:")
+                ):
                     with suppress(PipelineError):
                         secrets.resolve(reference)
 

@@ -93,7 +93,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         namespace,
         pull_secret,
         str(artifactory.docker).partition("/")[0],
-        secrets.resolve(artifactory.username),
+        secrets.resolve(artifactory.username, masked=False),
         secrets.resolve(artifactory.password),
     )
     published = ctx.outputs["chart"]

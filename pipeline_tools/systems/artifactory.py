@@ -52,7 +52,9 @@ def from_config(settings: schema.Artifactory) -> Artifactory:
             "artifactory.url is not set.",
             hint="Set it in the platform file, such as https://artifactory.example.com/artifactory.",
         )
-    return Artifactory(settings.url, secrets.resolve(settings.username), secrets.resolve(settings.password))
+    return Artifactory(
+        settings.url, secrets.resolve(settings.username, masked=False), secrets.resolve(settings.password)
+    )
 
 
 class Artifactory:

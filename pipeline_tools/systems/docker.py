@@ -80,7 +80,7 @@ class Engine:
 
     def _auth(self) -> dict[str, str]:
         username, password = self._artifactory.username, self._artifactory.password
-        return {"username": secrets.resolve(username), "password": secrets.resolve(password)}
+        return {"username": secrets.resolve(username, masked=False), "password": secrets.resolve(password)}
 
     def build(
         self,

@@ -152,7 +152,7 @@ def _login(artifactory: Artifactory) -> Iterator[list[str]]:
     host = (artifactory.helm or "").removeprefix("oci://").partition("/")[0]
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as folder:
         config = ["--registry-config", str(Path(folder) / "registry.json")]
-        argv = ["helm", "registry", "login", host, "--username", secrets.resolve(artifactory.username)]
+        argv = ["helm", "registry", "login", host, "--username", secrets.resolve(artifactory.username, masked=False)]
         argv += ["--password-stdin", *config, *(["--plain-http"] if artifactory.insecure else [])]
         _oci(argv, None, stdin=secrets.resolve(artifactory.password).encode())
         yield config

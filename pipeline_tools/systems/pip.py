@@ -28,7 +28,7 @@ def _index(artifactory: Artifactory) -> Iterator[tuple[list[str], dict[str, str]
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as folder:
         netrc = Path(folder) / "netrc"
         netrc.touch(mode=0o600)
-        username, password = secrets.resolve(artifactory.username), secrets.resolve(artifactory.password)
+        username, password = secrets.resolve(artifactory.username, masked=False), secrets.resolve(artifactory.password)
         netrc.write_text(f"machine {host} login {username} password {password}\n", encoding="utf-8")
         index = f"{artifactory.url}/api/pypi/{artifactory.pypi}/simple"
         options = ["--extra-index-url", index]

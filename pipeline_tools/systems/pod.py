@@ -126,7 +126,7 @@ def pull_credentials(
         return None
     return PullCredentials(
         registry=registry_of(image),
-        username=credentials.resolve(artifactory.username, read_secret=read_secret),
+        username=credentials.resolve(artifactory.username, read_secret=read_secret, masked=False),
         password=credentials.resolve(artifactory.password, read_secret=read_secret),
     )
 
