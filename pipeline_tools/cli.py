@@ -90,6 +90,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="How the run is told: live on a terminal, as plain lines, or as JSON lines.",
         ),
         click.option("--quiet", "-q", is_flag=True, help="Show how each step ends, not its output."),
+        click.option("--verbose", "-v", is_flag=True, help="Show also why each step runs, and every event."),
         click.option("--run", "join", metavar="ID", help="Be part of a run that several commands make together."),
         click.option("--force", is_flag=True, help="Run also what has not changed."),
         click.option("--approve", is_flag=True, help="Approve deployments that need it (production)."),
@@ -367,6 +368,7 @@ def _execute(
     join: str | None,
     force: bool,
     quiet: bool,
+    verbose: bool,
     log_format: Any,
 ) -> int:
     from pipeline_tools import display
@@ -394,7 +396,7 @@ def _execute(
         force=force,
         join=join,
     )
-    shown = display.make(log_format, quiet=quiet)
+    shown = display.make(log_format, quiet=quiet, verbose=verbose)
     record = execute(request, shown)
     if log_format != "json":
         summary(record)

@@ -31,12 +31,12 @@ MARKS = {
 COLOURS = {"passed": "green", "unchanged": "cyan", "failed": "red", "interrupted": "red", "waiting": "yellow"}
 
 
-def make(log_format: LogFormat, *, quiet: bool = False) -> Display:
+def make(log_format: LogFormat, *, quiet: bool = False, verbose: bool = False) -> Display:
     """The display for ``log_format``; ``auto`` is live on a terminal and plain elsewhere."""
     if log_format == "json":
         return JsonDisplay()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    return TextDisplay(console, live=log_format == "auto" and console.is_terminal, quiet=quiet)
+    return TextDisplay(console, live=log_format == "auto" and console.is_terminal, quiet=quiet, verbose=verbose)
 
 
 class _AtWork:
@@ -60,9 +60,10 @@ class TextDisplay:
     that they do not interleave.
     """
 
-    def __init__(self, console: Console, *, live: bool, quiet: bool) -> None:
+    def __init__(self, console: Console, *, live: bool, quiet: bool, verbose: bool = False) -> None:
         self.console = console
         self.quiet = quiet
+        self.verbose = verbose
         self._held: dict[str, list[str]] = {}  # of the steps at work; the first is shown
         self._done: set[str] = set()
         self._at_work = _AtWork()
@@ -104,7 +105,11 @@ class TextDisplay:
             self.console.print(line)
 
     def event(self, event: Json) -> None:
-        """Events are for machines."""
+        """Events are for machines, and for who wants to know it all."""
+        if self.verbose:
+            values = ", ".join(f"{name} {value}" for name, value in event.items() if name not in ("time", "event"))
+            line = f"[dim]{event['event']}: {escape(values)}[/dim]"
+            self._print(event["step"], line) if "step" in event else self.console.print(line)
 
     def close(self) -> None:
         """Take the live lines away."""

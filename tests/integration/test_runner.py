@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +300,30 @@ def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Proj
     assert "right: reads the same" in changes
     assert "  outputs.left.made: 'left' → 'another'" in changes
     assert project.run("show", "2000")[0] == 2
+
+
+def test_on_a_terminal_every_step_at_work_has_a_line_with_its_time(project: Project) -> None:
+    for me, other in (("left", "right"), ("right", "left")):
+        project.does(me, MEET.format(me=me, other=other) + "time.sleep(2)")
+    master, slave = pty.openpty()
+    argv = [*TOOL, "run", "--set", "run.jobs=2", "--quiet"]
+    terminal = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(argv, cwd=project.folder, env=terminal, stderr=slave, stdout=slave) as process:
+        os.close(slave)
+        shown = b""
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(master, 65536):
+                shown += chunk
+    os.close(master)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"left +1 s", text)
+    assert re.search(r"right +1 s", text)
+    assert "left 49" not in text, "quiet"
+
+
+def test_verbose_tells_why_a_step_runs(project: Project) -> None:
+    said = project.run("run", "--verbose")[1]
+    assert "step started: " in said
+    assert "reason it has not passed before" in said
+    assert "run ended: " in said
