@@ -1,0 +1,143 @@
+"""Who may use the model now, who waits, who is refused; and which jobs run, with their deadlines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Busy(Exception):
+    """No place for this request. ``reason`` is one of: full, waited, reading, ending."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Waiter:
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.admitted = False
+        self.turn = threading.Lock()
+        self.turn.acquire()
+
+
+class Admission:
+    """``running`` jobs at a time, ``waiting`` more in the order they came, the rest is refused at once.
+
+    A job has a deadline of its own, ``job_timeout`` seconds after it began: the watchdog reads them here.
+    """
+
+    def __init__(self, *, running: int, waiting: int, reading: int, job_timeout: float):
+        self._places = running
+        self._most_waiting = waiting
+        self._most_reading = reading
+        self._job_timeout = job_timeout
+        self._lock = threading.Lock()
+        self._taken = 0
+        self._queue: deque[_Waiter] = deque()
+        self._closed = False
+        # thread → deadline, thread → begin; one writer for each key, so they need no lock
+        self._jobs: dict[int, float] = {}
+        self._reading: dict[int, float] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be refused, as far as can be told without the lock."""
+        return self._closed or (self._taken >= self._places and len(self._queue) >= self._most_waiting)
+
+    @contextmanager
+    def place(self, patience: float) -> Iterator[None]:
+        """A place to run in, after a wait of at most ``patience`` seconds; raises Busy."""
+        self._enter(patience)
+        try:
+            with self.job(self._job_timeout):
+                yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def job(self, timeout: float) -> Iterator[None]:
+        """A job with a deadline in ``timeout`` seconds that needs no place: loading the model, trying it."""
+        me = threading.get_ident()
+        self._jobs[me] = time.monotonic() + timeout
+        try:
+            yield
+        finally:
+            del self._jobs[me]
+
+    @contextmanager
+    def reader(self) -> Iterator[None]:
+        """Receive a body, which takes as long as the client likes; raises Busy when too many do."""
+        if len(self._reading) >= self._most_reading:
+            raise Busy("reading")
+        me = threading.get_ident()
+        self._reading[me] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._reading[me]
+
+    def close(self) -> None:
+        """Refuse everybody from now on, those who wait too."""
+        with self._lock:
+            self._closed = True
+            while self._queue:
+                self._queue.popleft().turn.release()
+
+    @property
+    def running(self) -> int:
+        """Places that are taken."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def wait_since(self) -> float:
+        """When the first in the queue came, by the monotonic clock; 0 when nobody waits."""
+        with self._lock:
+            return self._queue[0].since if self._queue else 0.0
+
+    def deadlines(self) -> list[float]:
+        """Of the jobs that run, by the monotonic clock."""
+        return list(self._jobs.values())
+
+    def reading_since(self) -> list[float]:
+        """When the bodies began that are on their way, by the monotonic clock."""
+        return list(self._reading.values())
+
+    def _enter(self, patience: float) -> None:
+        with self._lock:
+            if self._closed:
+                raise Busy("ending")
+            if self._taken < self._places:
+                self._taken += 1
+                return
+            if len(self._queue) >= self._most_waiting:
+                raise Busy("full")
+            waiter = _Waiter()
+            self._queue.append(waiter)
+        waiter.turn.acquire(timeout=max(0.0, patience))
+        with self._lock:
+            if waiter.admitted:
+                return
+            if self._closed:
+                raise Busy("ending")
+            self._queue.remove(waiter)
+            raise Busy("waited")
+
+    def _leave(self) -> None:
+        with self._lock:
+            if self._queue:
+                # the place goes to the first in the queue, so nobody who comes now overtakes it
+                waiter = self._queue.popleft()
+                waiter.admitted = True
+                waiter.turn.release()
+            else:
+                self._taken -= 1
