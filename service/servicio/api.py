@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-import time
-import uuid
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, jsonify, request
-from flask.json.provider import DefaultJSONProvider
+from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from servicio import metrics, text
 from servicio.admission import Admission, Busy
 from servicio.board import Board
 from servicio.capture import Capture
+from servicio.door import REQUEST_ID
 from servicio.model import Model
 from servicio.problem import BUSY, come_back, problem
 from servicio.settings import Settings
@@ -25,32 +24,25 @@ from servicio.settings import Settings
 if TYPE_CHECKING:
     from clasificador_modelo import Classification
 
-REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+# an encoder that is made once: `jsonify` makes one for each answer
+ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
 log = logging.getLogger("servicio.api")
-
-
-class _Json(DefaultJSONProvider):
-    """Members in the order of the contract, letters as they are."""
-
-    ensure_ascii = False
-    sort_keys = False
 
 
 def create_app(settings: Settings, model: Model, admission: Admission, board: Board) -> Flask:
     """The application of one worker."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_bytes
-    app.json = _Json(app)
+    deadline = f"HTTP_{settings.deadline_header.upper().replace('-', '_')}"
     capture = None
     if settings.capture_dir is not None and not model.refused:
         capture = Capture(settings, model)
         capture.start()
-    about = {"Model-Version": model.version, "Model-Digest": model.digest, "Data-Digest": model.data_digest}
 
     def classified(words: str) -> Classification:
-        with admission.place(_patience(settings)):
+        with admission.place(_patience(settings, deadline)):
             found = model.classify(words)
         best = found.tokens[0]
         metrics.predicted(best.token, best.score)
@@ -67,13 +59,15 @@ def create_app(settings: Settings, model: Model, admission: Admission, board: Bo
         if request.args.get("format") != "json":
             return _text("OK")
         ready = not (model.refused or board.maintenance or board.draining)
-        return jsonify(
-            status="OK",
-            ready=ready,
-            maintenance=board.maintenance,
-            draining=board.draining,
-            refused=model.refused,
-            model={"version": model.version, "digest": model.digest, "lineage": dict(model.lineage)},
+        return _json(
+            {
+                "status": "OK",
+                "ready": ready,
+                "maintenance": board.maintenance,
+                "draining": board.draining,
+                "refused": model.refused,
+                "model": {"version": model.version, "digest": model.digest, "lineage": dict(model.lineage)},
+            }
         )
 
     @app.get("/api/v1/modelo")
@@ -86,7 +80,8 @@ def create_app(settings: Settings, model: Model, admission: Admission, board: Bo
         able()
         found = classified(text.from_body(request, settings, admission))
         tokens = [{"token": token.token, "score": token.score} for token in found.tokens]
-        return jsonify(classification={"info": {"count": len(tokens), "max_score": model.max_score}, "tokens": tokens})
+        info = {"count": len(tokens), "max_score": model.max_score}
+        return _json({"classification": {"info": info, "tokens": tokens}})
 
     @app.get("/openapi.json")
     def openapi() -> Response:
@@ -96,26 +91,6 @@ def create_app(settings: Settings, model: Model, admission: Admission, board: Bo
     def page() -> Response:
         answer = app.send_static_file("pagina.html")
         answer.headers["Content-Security-Policy"] = "default-src 'self'"
-        return answer
-
-    @app.before_request
-    def begin() -> None:
-        g.begun = time.perf_counter()
-        asked = request.headers.get("X-Request-ID", "")
-        g.request_id = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
-
-    @app.after_request
-    def end(answer: Response) -> Response:
-        headers = answer.headers
-        headers["X-Request-ID"] = g.request_id
-        headers.extend(about)
-        if board.draining:
-            headers["Connection"] = "close"
-        seconds = time.perf_counter() - g.begun
-        route = request.url_rule.rule if request.url_rule else metrics.OTHER
-        metrics.answered(route, request.method, answer.status_code, seconds)
-        if settings.log_requests:
-            log.info("request", extra=_line(route, answer.status_code, seconds))
         return answer
 
     @app.errorhandler(HTTPException)
@@ -131,7 +106,7 @@ def create_app(settings: Settings, model: Model, admission: Admission, board: Bo
 
     @app.errorhandler(Exception)
     def defect(error: Exception) -> Response:
-        log.exception("unexpected error", extra={"request_id": g.request_id})
+        log.exception("unexpected error", extra={"request_id": request.environ.get(REQUEST_ID)})
         return problem(500, "The service failed; the error is in its log.")
 
     return app
@@ -141,26 +116,18 @@ def _text(words: str) -> Response:
     return Response(words, mimetype="text/plain")
 
 
-def _patience(settings: Settings) -> float:
+def _json(value: object) -> Response:
+    return Response(ENCODE(value), mimetype="application/json")
+
+
+def _patience(settings: Settings, header: str) -> float:
     """How long this request may wait for a place, in seconds."""
-    asked = request.headers.get(settings.deadline_header)
+    asked = request.environ.get(header)
     if asked is None:
         return settings.max_wait
     if not MILLISECONDS.fullmatch(asked):
         raise BadRequest(f"{settings.deadline_header} must be a positive whole number of milliseconds.")
     return min(settings.max_wait, int(asked) / 1000)
-
-
-def _line(route: str, code: int, seconds: float) -> dict[str, object]:
-    found = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return {
-        "request_id": g.request_id,
-        "trace_id": found["trace"] if found else None,
-        "method": request.method,
-        "route": route,
-        "code": code,
-        "ms": round(seconds * 1000, 3),
-    }
 
 
 @cache

@@ -6,10 +6,12 @@ import codecs
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from flask import Request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.http import parse_options_header
 
 from servicio.admission import Admission
 from servicio.problem import Unprocessable
@@ -31,25 +33,27 @@ def from_query(request: Request, settings: Settings) -> str:
 
 def from_body(request: Request, settings: Settings, admission: Admission) -> str:
     """The body: text/plain in its charset, or a JSON string or object with ``texto``; raises Busy."""
-    kind = request.mimetype
-    if kind != "application/json" and kind not in TEXT_TYPES:
-        raise UnsupportedMediaType("Send text/plain or application/json.")
-    charset = _charset(request)
+    kind, charset = _type(request.environ.get("CONTENT_TYPE", ""))
     with admission.reader():
         raw = request.get_data(cache=False)
     text = _decoded(raw, charset, "body")
     return _checked(_json(text) if kind == "application/json" else text, settings)
 
 
-def _charset(request: Request) -> str:
-    asked = request.mimetype_params.get("charset", "utf-8")
+@lru_cache(maxsize=256)
+def _type(content_type: str) -> tuple[str, str]:
+    """Media type and charset."""
+    kind, options = parse_options_header(content_type)
+    kind = kind.lower()
+    if kind != "application/json" and kind not in TEXT_TYPES:
+        raise UnsupportedMediaType("Send text/plain or application/json.")
     try:
-        charset = codecs.lookup(asked).name
+        charset = codecs.lookup(options.get("charset", "utf-8")).name
     except (LookupError, ValueError):
         charset = ""
     if charset not in CHARSETS:
         raise UnsupportedMediaType(f"Send a charset of {', '.join(sorted(CHARSETS))}.")
-    return charset
+    return kind, charset
 
 
 def _decoded(raw: bytes, charset: str, what: str) -> str:

@@ -7,8 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from servicio import logs, signals
 from servicio import model as models
-from servicio import signals
 from servicio.admission import Admission
 from servicio.api import create_app
 from servicio.board import REFUSED, SERVING, Board
@@ -42,7 +42,9 @@ def start(settings: Settings, board: Board, number: int) -> WSGIApplication:
         watchdog.try_model(model)
         slot.become(SERVING, about)
         log.info("worker %d (%d) is ready", number, os.getpid(), extra={"model": about})
-    return Door(app, admission, retry_after=settings.retry_after)
+    headers = {"Model-Version": model.version, "Model-Digest": model.digest, "Data-Digest": model.data_digest}
+    request_log = logs.RequestLog() if settings.log_requests else None
+    return Door(app, admission, board, retry_after=settings.retry_after, headers=headers, log=request_log)
 
 
 def _take_signals() -> None:

@@ -7,9 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from servicio.admission import Admission, Busy
-from servicio.door import Door
-from werkzeug.test import Client
-from werkzeug.wrappers import Response
 
 from tests.conftest import eventually
 
@@ -154,15 +151,3 @@ def test_only_so_many_bodies_are_received_at_the_same_time() -> None:
         with pytest.raises(Busy, match="reading"), admission.reader():
             pass
     assert admission.reading_since() == []
-
-
-def test_at_the_door_only_the_model_is_refused_and_only_while_it_is_full() -> None:
-    admission = make()
-    client = Client(Door(Response("inside"), admission, retry_after=1))
-    assert client.get("/api/v1/modelo").text == "inside"
-    admission.close()
-    for path in ("/api/v1/modelo", "/api/v2/modelo"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-        assert answer.headers["Retry-After"] == "1"
-    assert client.get("/api/v1/status").text == "inside"

@@ -5,6 +5,7 @@ The same states are measured in docs/service-states.md.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -52,7 +53,8 @@ def test_what_happened_is_in_the_metrics(service: Service) -> None:
     assert service.metric(f'servicio_predictions_total{{label="{best["token"]}",score="{best["score"]}"}}') >= 2
     assert 10e6 < service.metric('servicio_worker_resident_bytes{worker="0"}') < 120e6
     assert service.metric("servicio_worker_starts_total") == 1
-    about = service.get("/api/v1/status").headers
+    about = service.get("/nowhere").headers
+    assert about["model-digest"].startswith("sha256:") and len(about["data-digest"]) == 64
     labels = f'data="{about["data-digest"]}",digest="{about["model-digest"]}",version="1.0.0",worker="0"'
     assert service.metric(f"servicio_model{{{labels}}}") == 1
 
@@ -177,20 +179,19 @@ def slow_client(service: Service) -> socket.socket:
 
 
 def test_slow_clients_take_nobody_elses_place_and_are_cut_off_when_they_take_all() -> None:
-    with serving(READING="3", READ_TIMEOUT="1") as service:
+    with serving(READING="3", READ_TIMEOUT="1") as service, contextlib.ExitStack() as slow:
         worker = service.worker()
-        slow = [slow_client(service) for _ in range(2)]
+        for _ in range(2):
+            slow.enter_context(slow_client(service))
         time.sleep(0.3)
         assert ask(service.port, "/api/v2/modelo", method="POST", body=b"grifo").code == 200
-        slow.append(slow_client(service))
+        slow.enter_context(slow_client(service))
         time.sleep(0.3)
         assert ask(service.port, "/api/v2/modelo", method="POST", body=b"grifo").code == 503
         assert service.classify().code == 200, "what has no body is served"
         assert probes(service) == ALIVE_AND_READY
         recovered(service, worker)
         assert ask(service.port, "/api/v2/modelo", method="POST", body=b"grifo").code == 200
-        for client in slow:
-            client.close()
 
 
 def test_maintenance_is_alive_not_ready_and_visible(tmp_path: object) -> None:
