@@ -26,7 +26,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -335,9 +335,10 @@ def table(found: dict[str, Figures], base: str) -> None:
         )
 
 
-def overload(seconds: float) -> None:
+def overload(seconds: float, words: int) -> None:
     """Twice what the service can take, at a constant arrival rate: what is answered, how soon, and how alive it is."""
-    with running(MEASURED[0]) as one:
+    claim = " ".join((CLAIM.split() * words)[:words])
+    with running(replace(MEASURED[0], body=claim.encode())) as one:
         figures = Figures()
         report(one.attack("-rate=0", "-max-workers=4", "-duration=2s"))
         closed(one, 8, seconds, figures)
@@ -351,6 +352,7 @@ def overload(seconds: float) -> None:
     live = [latency for _, latency in alive]
     calm_p99, p99 = percentile(calm, 0.99), percentile(fine, 0.99)
     goodput = len(fine) / seconds
+    print(f"claims of {words} words")
     print(f"most that it takes     {most:8.0f} requests/s (8 connections)")
     print(f"offered                {len(results) / seconds:8.0f} requests/s; answers by code {codes}")
     print(f"goodput                {goodput:8.0f} requests/s = {goodput / most:.0%} of the most")
@@ -372,7 +374,8 @@ def main() -> None:
     if words.only in (None, "choice"):
         table(compare(CHOICE, words.rounds, words.seconds), "granian")
     if words.only in (None, "overload"):
-        overload(words.seconds)
+        for length in (12, 120, 1200):
+            overload(words.seconds, length)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+# How long a queue may be there before it is one that stands, in seconds.
+BURST = 0.1
+
 
 class Busy(Exception):
     """No place for this request. ``reason`` is one of: full, waited, reading, ending."""
@@ -50,14 +53,20 @@ class _Span:
 class Admission:
     """``running`` jobs at a time, ``waiting`` more in the order they came, the rest is refused at once.
 
+    A queue that takes up a burst is good; one that stands only makes everybody wait. So when it has not been empty for
+    ``BURST`` seconds nobody waits longer than ``standing_wait`` (Nichols and Jacobson, Controlling Queue Delay, 2012, as
+    in Maurer, Fail at Scale, 2015).
+
     A job has a deadline of its own, ``job_timeout`` seconds after it began: the watchdog reads them here.
     """
 
-    def __init__(self, *, running: int, waiting: int, reading: int, job_timeout: float):
+    def __init__(self, *, running: int, waiting: int, reading: int, job_timeout: float, standing_wait: float):
         self._places = running
         self._most_waiting = waiting
         self._most_reading = reading
         self._job_timeout = job_timeout
+        self._standing_wait = standing_wait
+        self._empty_at = time.monotonic()
         self._lock = threading.Lock()
         self._taken = 0
         self._queue: deque[_Waiter] = deque()
@@ -123,11 +132,14 @@ class Admission:
                 raise Busy("ending")
             if self._taken < self._places:
                 self._taken += 1
+                self._empty_at = time.monotonic()
                 return
             if len(self._queue) >= self._most_waiting:
                 raise Busy("full")
             waiter = _Waiter()
             self._queue.append(waiter)
+            if waiter.since - self._empty_at > BURST:
+                patience = min(patience, self._standing_wait)
         waiter.turn.acquire(timeout=max(0.0, patience))
         with self._lock:
             if waiter.admitted:
@@ -146,3 +158,5 @@ class Admission:
                 waiter.turn.release()
             else:
                 self._taken -= 1
+            if not self._queue:
+                self._empty_at = time.monotonic()

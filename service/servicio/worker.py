@@ -26,7 +26,11 @@ def start(settings: Settings, board: Board, number: int) -> WSGIApplication:
     """The application that the server runs in this process, the worker with this number."""
     _take_signals()
     admission = Admission(
-        running=settings.running, waiting=settings.waiting, reading=settings.reading, job_timeout=settings.job_timeout
+        running=settings.running,
+        waiting=settings.waiting,
+        reading=settings.reading,
+        job_timeout=settings.job_timeout,
+        standing_wait=settings.standing_wait,
     )
     slot = board[number]
     watchdog = Watchdog(settings, admission, slot)

@@ -211,5 +211,5 @@ def service() -> Iterator[Service]:
 def application(board: Board | None = None, **settings: Any) -> Flask:
     """The application in this process, with the real model."""
     given = Settings(**settings)
-    admission = Admission(running=2, waiting=2, reading=2, job_timeout=5)
+    admission = Admission(running=2, waiting=2, reading=2, job_timeout=5, standing_wait=1)
     return create_app(given, models.load(), admission, board or Board(1))

@@ -35,8 +35,8 @@ def hold() -> Callable[..., Holder]:
     return lambda admission, patience=5.0: Holder(admission, pool, patience)
 
 
-def make(running: int = 1, waiting: int = 1) -> Admission:
-    return Admission(running=running, waiting=waiting, reading=1, job_timeout=5)
+def make(running: int = 1, waiting: int = 1, standing_wait: float = 5) -> Admission:
+    return Admission(running=running, waiting=waiting, reading=1, job_timeout=5, standing_wait=standing_wait)
 
 
 def state(admission: Admission) -> tuple[int, bool]:
@@ -90,6 +90,25 @@ def test_nobody_overtakes(hold: Callable[..., Holder]) -> None:
         assert one.entered.wait(5)
         assert [other.entered.is_set() for other in waiting] == [True] * begun + [False] * (5 - begun)
         one.leave()
+
+
+def test_in_a_queue_that_stands_nobody_waits_long(hold: Callable[..., Holder]) -> None:
+    admission = make(standing_wait=0.05)
+    first = hold(admission)
+    assert first.entered.wait(5)
+    begun = time.monotonic()
+    with pytest.raises(Busy, match="waited"):
+        hold(admission, 0.3).done.result(5)
+    assert time.monotonic() - begun > 0.25, "a burst may wait"
+    begun = time.monotonic()
+    with pytest.raises(Busy, match="waited"):
+        hold(admission, 5).done.result(5)
+    assert time.monotonic() - begun < 0.25, "the queue has been there for long"
+    first.leave()
+    again = hold(admission)
+    assert again.entered.wait(5)
+    assert reason(admission, patience=0.2) == "waited"
+    again.leave()
 
 
 def test_closing_sends_away_those_who_wait(hold: Callable[..., Holder]) -> None:

@@ -14,7 +14,7 @@ HEADERS = {"Model-Version": "7"}
 
 
 def admission() -> Admission:
-    return Admission(running=1, waiting=0, reading=1, job_timeout=5)
+    return Admission(running=1, waiting=0, reading=1, job_timeout=5, standing_wait=1)
 
 
 def client(places: Admission | None = None, board: Board | None = None, log: logs.RequestLog | None = None) -> Client:

@@ -137,7 +137,7 @@ def test_a_worker_that_leaks_threads_is_replaced_and_nobody_is_lost() -> None:
 
 
 def test_a_full_queue_is_refused_at_once_and_stays_alive_and_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(faulty="texts", RUNNING="1", WAITING="1", MAX_WAIT="5") as service:
+    with serving(faulty="texts", RUNNING="1", WAITING="1", MAX_WAIT="5", STANDING_WAIT="5") as service:
         monkeypatch.setenv("PORT", str(service.port))
         monkeypatch.setenv("SERVICIO_ADMIN_PORT", str(service.admin))
         calls = [service.call("@largo 1")]
@@ -160,7 +160,7 @@ def test_a_full_queue_is_refused_at_once_and_stays_alive_and_ready(monkeypatch: 
 
 @pytest.mark.long
 def test_nobody_waits_longer_than_allowed_or_than_they_said() -> None:
-    with serving(faulty="texts", RUNNING="1", MAX_WAIT="0.5") as service:
+    with serving(faulty="texts", RUNNING="1", MAX_WAIT="0.5", STANDING_WAIT="0.5") as service:
         long = service.call("@largo 1.2")
         time.sleep(0.2)
         patient = service.classify()
