@@ -54,8 +54,8 @@ class Admission:
     """``running`` jobs at a time, ``waiting`` more in the order they came, the rest is refused at once.
 
     A queue that takes up a burst is good; one that stands only makes everybody wait. So when it has not been empty for
-    ``BURST`` seconds nobody waits longer than ``standing_wait`` (Nichols and Jacobson, Controlling Queue Delay, 2012, as
-    in Maurer, Fail at Scale, 2015).
+    ``BURST`` seconds nobody waits longer than ``standing_wait`` (Nichols and Jacobson, Controlling Queue Delay, 2012;
+    Maurer, Fail at Scale, 2015).
 
     A job has a deadline of its own, ``job_timeout`` seconds after it began: the watchdog reads them here.
     """
