@@ -85,10 +85,13 @@ def _wrong(model: Model) -> list[str]:
 
 
 def _digest() -> str:
-    """SHA-256 of the names and digests that the wheel's own list of files (RECORD) has, installers' files left out."""
+    """SHA-256 of the names and digests that the wheel's own list of files (RECORD) has for the package.
+
+    What installers add to that list differs from one to another, and is left out.
+    """
     listed = sorted(
         f"{file} {file.hash.value}"
         for file in metadata.files(DISTRIBUTION) or ()
-        if file.hash is not None and "__pycache__" not in file.parts and file.name not in ("INSTALLER", "REQUESTED")
+        if file.parts[0] == PACKAGE and file.hash is not None and "__pycache__" not in file.parts
     )
     return f"sha256:{hashlib.sha256(chr(10).join(listed).encode()).hexdigest()}"
