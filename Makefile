@@ -10,7 +10,7 @@ TOOLS := $(BIN)/pipeline-tools
 LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
 export PIPELINE_TOOLS_LAB_DIR := $(LAB)
 
-.PHONY: help venv demo test test-unit test-groovy lint generate lab-setup lab-up lab-down clean
+.PHONY: help venv demo test test-unit test-groovy test-service lint generate lab-setup lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
 	@lab/demo
 
-test: lint test-unit test-groovy ## every test; brings the laboratory up and down (first time about 25 min, later 12)
+test: lint test-unit test-groovy test-service ## every test; brings the laboratory up and down (first time about 25 min, later 12)
 	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
 
 test-unit: venv ## tests without processes or network
@@ -37,6 +37,21 @@ test-unit: venv ## tests without processes or network
 
 test-groovy: venv ## tests of the Jenkins steps
 	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
+
+# The service has an environment of its own, kept by the content of what goes into it.
+SERVICE = $(HOME)/.cache/pipeline-tools/environments/service-$(shell cat service/requirements*.txt model/*.* data/*.csv \
+  model/paquete/pyproject.toml model/paquete/clasificador_modelo/*.py | sha256sum | cut -c1-16)
+
+$(SERVICE)/.complete:
+	@echo "── the service's environment: about 90 s"
+	@rm -rf $(SERVICE) && $(PYTHON) -m venv $(SERVICE)
+	@model/ejecutar.sh --export --out $(SERVICE)/wheels
+	@$(SERVICE)/bin/pip install --quiet --find-links $(SERVICE)/wheels \
+	  --requirement service/requirements.txt --requirement service/requirements-dev.txt mypy==2.4.1
+	@touch $@
+
+test-service: $(SERVICE)/.complete ## every test of the bundled service: types, states, 10,000 hostile requests
+	@cd service && $(SERVICE)/bin/mypy && HOSTILE_REQUESTS=10000 $(SERVICE)/bin/python -m pytest -m ""
 
 lint: venv ## style, types, generated files
 	@$(BIN)/ruff check .

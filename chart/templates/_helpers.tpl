@@ -17,10 +17,3 @@ app.kubernetes.io/version: {{ . | trunc 63 | trimSuffix "-" | quote }}
 {{- $digest := required "image.digest is not set: the chart deploys by digest only" .Values.image.digest -}}
 {{ printf "%s@%s" $repository $digest }}
 {{- end }}
-
-{{- define "probe" -}}
-httpGet:
-  # ?texto=bañera
-  path: /api/v1/modelo?texto=ba%C3%B1era
-  port: http
-{{- end }}

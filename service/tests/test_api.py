@@ -5,18 +5,22 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-from servicio import create_app
-from servicio.settings import Settings
+
+from tests.conftest import application
 
 
 @pytest.fixture(scope="module")
 def client() -> FlaskClient:
-    return create_app(Settings(max_characters=50, max_bytes=1000)).test_client()
+    return application(max_characters=50, max_bytes=1000).test_client()
 
 
-def test_status(client: FlaskClient) -> None:
+def test_status_is_ok_as_text_and_tells_the_model_as_json(client: FlaskClient) -> None:
     answer = client.get("/api/v1/status")
     assert (answer.status_code, answer.text, answer.mimetype) == (200, "OK", "text/plain")
+    told = client.get("/api/v1/status?format=json").get_json()
+    assert told["status"] == "OK" and told["ready"] is True and told["refused"] == ""
+    assert told["model"]["version"] == "1.0.0"
+    assert len(told["model"]["lineage"]["data_sha256"]) == 64
 
 
 @pytest.mark.parametrize("text", ["bañera", "BAÑERA", "ban\u0303era", " bañera "])
@@ -29,7 +33,11 @@ def test_version_1_answers_the_label(client: FlaskClient, text: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
+        ("bañera".encode(), ""),
+        ("bañera".encode(), "text/plain"),
         ("bañera".encode(), "text/plain; charset=utf-8"),
+        ("bañera".encode("latin-1"), "text/plain; charset=ISO-8859-1"),
+        ("bañera 5 €".encode("cp1252"), 'text/plain; charset="windows-1252"'),
         (json.dumps("bañera").encode(), "application/json"),
         (json.dumps({"texto": "bañera"}).encode(), "application/json"),
     ],
@@ -43,6 +51,16 @@ def test_version_2_answers_ranked_tokens(client: FlaskClient, method: str, body:
     assert all(isinstance(token["score"], int) and 1 <= token["score"] <= 5 for token in found["tokens"])
 
 
+def test_members_are_in_the_order_of_the_contract(client: FlaskClient) -> None:
+    text = client.post("/api/v2/modelo", data="grifo").get_data(as_text=True)
+    assert text.startswith('{"classification":{"info":{"count":')
+    assert '"token":"fontanería","score":' in text
+
+
+POST = {"path": "/api/v2/modelo", "method": "POST"}
+JSON = POST | {"content_type": "application/json"}
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -52,12 +70,18 @@ def test_version_2_answers_ranked_tokens(client: FlaskClient, method: str, body:
         ({"path": "/api/v1/modelo?texto=" + "a" * 51}, 422),
         ({"path": "/nowhere"}, 404),
         ({"path": "/api/v1/status", "method": "POST"}, 405),
-        ({"path": "/api/v2/modelo", "method": "POST"}, 400),
-        ({"path": "/api/v2/modelo", "method": "POST", "data": b"\xff\xfe"}, 400),
-        ({"path": "/api/v2/modelo", "method": "POST", "data": b"x" * 2000}, 413),
-        ({"path": "/api/v2/modelo", "method": "POST", "data": b"<a/>", "content_type": "text/xml"}, 415),
-        ({"path": "/api/v2/modelo", "method": "POST", "data": b"{", "content_type": "application/json"}, 400),
-        ({"path": "/api/v2/modelo", "method": "POST", "data": b"[1]", "content_type": "application/json"}, 422),
+        (POST, 400),
+        (POST | {"data": b"\xff\xfe"}, 400),
+        (POST | {"data": b"x" * 2000}, 413),
+        (POST | {"data": b"<a/>", "content_type": "text/xml"}, 415),
+        (POST | {"data": b"a", "content_type": "text/plain; charset=klingon"}, 415),
+        (POST | {"data": b"a", "content_type": "text/plain; charset=unicode_escape"}, 415),
+        (JSON | {"data": b"{"}, 400),
+        (JSON | {"data": b"[" * 900}, 400),
+        (JSON | {"data": b"[1]"}, 422),
+        (JSON | {"data": b'{"text": "a"}'}, 422),
+        (JSON | {"data": rb'"\ud800"'}, 422),
+        (JSON | {"data": b'""'}, 400),
     ],
 )
 def test_errors_are_problem_documents(client: FlaskClient, request_: dict[str, object], status: int) -> None:
@@ -70,19 +94,30 @@ def test_errors_are_problem_documents(client: FlaskClient, request_: dict[str, o
     assert problem["detail"]
 
 
+def test_nested_json_beyond_what_python_can_read_is_a_bad_request() -> None:
+    client = application().test_client()
+    answer = client.post("/api/v2/modelo", data=b"[" * 60_000, content_type="application/json")
+    assert answer.status_code == 400
+
+
 def test_a_defect_is_a_problem_without_its_inner_workings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(text: str) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("inner secret")
 
-    client = create_app(Settings()).test_client()
-    monkeypatch.setattr("servicio.classify", broken)
+    client = application().test_client()
+    monkeypatch.setattr("servicio.metrics.predicted", broken)
     answer = client.get("/api/v1/modelo?texto=a")
     assert answer.status_code == 500
     assert answer.mimetype == "application/problem+json"
     assert b"inner secret" not in answer.data
 
 
-def test_settings_come_from_the_environment_and_are_checked() -> None:
-    assert Settings.from_environment({"SERVICIO_MAX_BYTES": "7"}).max_bytes == 7
-    with pytest.raises(ValueError, match="SERVICIO_MAX_CHARACTERS"):
-        Settings.from_environment({"SERVICIO_MAX_CHARACTERS": "-1"})
+def test_the_page_and_the_document_are_served(client: FlaskClient) -> None:
+    with client.get("/") as page:
+        assert page.mimetype == "text/html"
+        assert page.headers["Content-Security-Policy"] == "default-src 'self'"
+        for path in ("/static/pagina.js", "/static/pagina.css"):
+            assert path in page.get_data(as_text=True)
+            with client.get(path) as part:
+                assert part.status_code == 200
+    assert client.get("/openapi.json").get_json()["openapi"] == "3.1.0"

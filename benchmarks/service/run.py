@@ -1,0 +1,390 @@
+"""The service beside a ten-line Flask application, MLServer and BentoML: the same model, machine, core and load.
+
+    python3 benchmarks/service/run.py            # all of it: about 15 minutes, with the environments 20
+    python3 benchmarks/service/run.py --only overload
+
+A server gets core 0 for itself, the load generator (vegeta) core 1. Environments are kept in
+``~/.cache/pipeline-tools/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CACHE = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser() / "benchmarks"
+SERVERS = HERE / "servers"
+SERVER_CORE, LOAD_CORE = "0", "1"
+CLAIM = "se ha roto una tubería del baño y el agua cae al piso"  # twelve words
+THREADS = 54  # as many as the service has with its defaults
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """How a server is started, and asked. ``{port}`` and ``{admin}`` stand for the ports."""
+
+    name: str
+    environment: str
+    argv: tuple[str, ...]
+    path: str
+    ready: str
+    body: bytes = CLAIM.encode()
+    kind: str = "text/plain; charset=utf-8"
+    folder: Path = SERVERS
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+OURS = {
+    "PORT": "{port}",
+    "SERVICIO_ADMIN_PORT": "{admin}",
+    "SERVICIO_HOST": "127.0.0.1",
+    "PYTHONPATH": str(ROOT / "service"),
+}
+V2 = {"path": "/api/v2/modelo", "ready": "/api/v1/status"}
+PLAIN = {"path": "/api/v2/modelo", "ready": "/"}
+ML = {
+    "environment": "mlserver",
+    "argv": ("mlserver", "start", "."),
+    "path": "/v2/models/modelo/infer",
+    "ready": "/v2/models/modelo/ready",
+    "kind": "application/json",
+    "folder": SERVERS / "mlserver",
+    "body": json.dumps({"inputs": [{"name": "t", "shape": [1], "datatype": "BYTES", "data": [CLAIM]}]}).encode(),
+}
+ML_PORTS = {"MLSERVER_HTTP_PORT": "{port}", "MLSERVER_GRPC_PORT": "{admin}", "MLSERVER_METRICS_PORT": "{other}"}
+GRANIAN = ("granian", "--interface", "wsgi", "--http", "1", "--port", "{port}", "--blocking-threads", str(THREADS))
+GTHREAD = ("gunicorn", "--worker-class", "gthread", "--threads", str(THREADS), "--bind", "127.0.0.1:{port}")
+WAITRESS = ("waitress-serve", "--listen", "127.0.0.1:{port}", "--threads", str(THREADS))
+
+MEASURED = (
+    Server(name="service", environment="service", argv=("python", "-m", "servicio"), variables=OURS, **V2),
+    Server(
+        name="service, no request log",
+        environment="service",
+        argv=("python", "-m", "servicio"),
+        variables={**OURS, "SERVICIO_LOG_REQUESTS": "false"},
+        **V2,
+    ),
+    Server(name="ten lines of Flask", environment="service", argv=(*GRANIAN, "ten_lines:app"), **PLAIN),
+    Server(
+        name="MLServer, in-process",
+        variables={**ML_PORTS, "MLSERVER_PARALLEL_WORKERS": "0"},
+        **ML,  # type: ignore[arg-type]
+    ),
+    Server(name="MLServer, its worker", variables={**ML_PORTS, "MLSERVER_PARALLEL_WORKERS": "1"}, **ML),  # type: ignore[arg-type]
+    Server(
+        name="BentoML",
+        environment="bentoml",
+        argv=("bentoml", "serve", "bento:Modelo", "--host", "127.0.0.1", "--port", "{port}"),
+        path="/modelo",
+        ready="/readyz",
+        body=json.dumps({"texto": CLAIM}).encode(),
+        kind="application/json",
+        variables={"BENTOML_DO_NOT_TRACK": "True"},
+    ),
+)
+# The choice of the server: the service's own worker under each.
+CHOICE = (
+    Server(name="granian", environment="service", argv=(*GRANIAN, "service:app"), variables=OURS, **V2),
+    Server(name="gunicorn gthread", environment="service", argv=(*GTHREAD, "service:app"), variables=OURS, **V2),
+    Server(name="waitress", environment="service", argv=(*WAITRESS, "service:app"), variables=OURS, **V2),
+)
+
+
+@dataclass(kw_only=True)
+class Figures:
+    """What was measured of a server, a value a round."""
+
+    cpu_us: dict[int, list[float]] = field(default_factory=dict)
+    rate: dict[int, list[float]] = field(default_factory=dict)
+    p99_ms: dict[int, list[float]] = field(default_factory=dict)
+    rss_mb: list[float] = field(default_factory=list)
+    start_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A server that runs."""
+
+    server: Server
+    port: int
+    admin: int
+    process: int
+    start_s: float
+
+    def cpu(self) -> float:
+        """Processor time of all its processes so far, in seconds."""
+        return sum(sum(map(int, stat[11:13])) for stat in self._processes()) / TICKS
+
+    def rss(self) -> list[float]:
+        """Resident memory of each process, in MB."""
+        return sorted((int(stat[21]) * PAGE / 1e6 for stat in self._processes()), reverse=True)
+
+    def _processes(self) -> Iterator[list[str]]:
+        """Fields of `/proc/PID/stat`, from the state on, of the server and all that descend from it."""
+        stats = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                stats[int(folder.name)] = (folder / "stat").read_text().rpartition(")")[2].split()
+        family = {self.process}
+        while grown := {pid for pid, stat in stats.items() if int(stat[1]) in family} - family:
+            family |= grown
+        yield from (stats[pid] for pid in family if pid in stats)
+
+    def attack(self, *words: str, path: str | None = None, port: int | None = None) -> subprocess.Popen[bytes]:
+        """Start vegeta against it; its results come on standard output."""
+        server = self.server
+        target: dict[str, object] = {
+            "method": "GET",
+            "url": f"http://127.0.0.1:{port or self.port}{path or server.path}",
+        }
+        if path is None:
+            body = base64.b64encode(server.body).decode()
+            target |= {"method": "POST", "body": body, "header": {"Content-Type": [server.kind]}}
+        file = CACHE / f"target-{port or self.port}.json"
+        file.write_text(json.dumps(target) + "\n")
+        argv = ["taskset", "-c", LOAD_CORE, str(CACHE / "bin/vegeta"), "attack", "-format=json", f"-targets={file}"]
+        return subprocess.Popen([*argv, "-timeout=10s", "-max-body=0", *words], stdout=subprocess.PIPE)
+
+
+def ports(count: int) -> list[int]:
+    """Free ports."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@contextlib.contextmanager
+def running(server: Server, **variables: str) -> Iterator[Running]:
+    """The server, ready."""
+    named = dict(zip(("port", "admin", "other"), map(str, ports(3)), strict=True))
+    folder = environment(server.environment) / "bin"
+    argv = [word.format(**named) for word in server.argv]
+    more = {name: value.format(**named) for name, value in {**server.variables, **variables}.items()}
+    more |= {"PATH": f"{folder}:{os.environ['PATH']}"}
+    begun = time.monotonic()
+    with (CACHE / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", SERVER_CORE, *argv],
+            cwd=server.folder,
+            env={**os.environ, **more},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        while not answers(f"http://127.0.0.1:{named['port']}{server.ready}"):
+            if process.poll() is not None or time.monotonic() - begun > 60:
+                sys.exit(f"{server.name} did not start: {CACHE / 'server.log'}")
+            time.sleep(0.01)
+        yield Running(
+            server=server,
+            port=int(named["port"]),
+            admin=int(named["admin"]),
+            process=process.pid,
+            start_s=time.monotonic() - begun,
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether anything comes back that is no failure of the server."""
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def environment(name: str) -> Path:
+    """The virtual environment of ``name``, made once for its requirements."""
+    files = [HERE / f"{name}.txt", *([ROOT / "service/requirements.txt"] if name == "service" else [])]
+    wheel = model_wheel()
+    key = hashlib.sha256(b"".join(file.read_bytes() for file in [*files, wheel])).hexdigest()[:12]
+    home = CACHE / f"{name}-{key}"
+    if not (home / ".complete").exists():
+        print(f"making the environment of {name}", file=sys.stderr)
+        shutil.rmtree(home, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        words = [word for file in files for word in ("--requirement", str(file))]
+        pip = [home / "bin/pip", "install", "--quiet", "--find-links", wheel.parent, *words]
+        subprocess.run(pip, check=True)
+        (home / ".complete").touch()
+    return home
+
+
+def model_wheel() -> Path:
+    """The model's wheel, made once for its sources."""
+    sources = [*ROOT.glob("model/*.*"), *ROOT.glob("model/paquete/**/*.py"), *ROOT.glob("data/*.csv")]
+    folder = CACHE / f"wheel-{hashlib.sha256(b''.join(sorted(file.read_bytes() for file in sources))).hexdigest()[:12]}"
+    if not list(folder.glob("*.whl")):
+        subprocess.run([ROOT / "model/ejecutar.sh", "--export", "--out", folder], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def load_generator() -> None:
+    """Build vegeta, once."""
+    if not (CACHE / "bin/vegeta").exists():
+        print("building vegeta", file=sys.stderr)
+        variables = {**os.environ, "GOBIN": str(CACHE / "bin"), "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
+        subprocess.run(["go", "install", "tool"], cwd=HERE / "loadgen", env=variables, check=True)
+
+
+Results = list[tuple[int, float]]
+
+
+def report(attack: subprocess.Popen[bytes]) -> Results:
+    """Code and latency, in ms, of each request."""
+    encoded = subprocess.run(
+        ["taskset", "-c", LOAD_CORE, CACHE / "bin/vegeta", "encode", "--to", "csv"],
+        stdin=attack.stdout,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    attack.wait()
+    rows = [line.split(b",", 3) for line in encoded.stdout.splitlines()]
+    return [(int(row[1]), int(row[2]) / 1e6) for row in rows]
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which ``share`` of them are."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def good(results: Results) -> list[float]:
+    """Latencies of the answers with code 200, in ms."""
+    return [latency for code, latency in results if code == 200]
+
+
+def closed(server: Running, connections: int, seconds: float, into: Figures) -> None:
+    """As many requests as come back, over so many connections."""
+    before = server.cpu()
+    results = report(server.attack("-rate=0", f"-max-workers={connections}", f"-duration={seconds}s"))
+    used = server.cpu() - before
+    fine = good(results)
+    if len(fine) < len(results):
+        codes = dict(Counter(code for code, _ in results if code != 200))
+        print(f"{server.server.name}, {connections} connections: of {len(results)} failed {codes}", file=sys.stderr)
+    into.cpu_us.setdefault(connections, []).append(used / len(fine) * 1e6)
+    into.rate.setdefault(connections, []).append(len(fine) / seconds)
+    into.p99_ms.setdefault(connections, []).append(percentile(fine, 0.99))
+
+
+def warm_up(server: Running) -> None:
+    """Two seconds of load, again until nothing fails: MLServer says that it is ready before its worker is."""
+    for _ in range(5):
+        results = report(server.attack("-rate=0", "-max-workers=4", "-duration=2s"))
+        if len(good(results)) == len(results):
+            return
+
+
+def compare(servers: tuple[Server, ...], rounds: int, seconds: float) -> dict[str, Figures]:
+    """Measure the servers in turns; an answer at 16 connections that is refused counts as a failure."""
+    found = {server.name: Figures() for server in servers}
+    for _ in range(rounds):
+        for server in servers:
+            figures = found[server.name]
+            # 16 connections are no overload
+            with running(server) as one:
+                warm_up(one)
+                for connections in (1, 16):
+                    closed(one, connections, seconds, figures)
+                figures.rss_mb.append(sum(one.rss()))
+                figures.start_s.append(one.start_s)
+    return found
+
+
+def table(found: dict[str, Figures], base: str) -> None:
+    """Print medians, and how many times the base each server's processor time is."""
+    print(
+        "| server | CPU µs a request, 1 / 16 | × base, 1 / 16 | requests/s, 1 / 16 | p99 ms at 16 | MB, all | start s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    median: Callable[[list[float]], float] = statistics.median
+    for name, one in found.items():
+        cpu = {count: median(values) for count, values in one.cpu_us.items()}
+        times = [cpu[count] / median(found[base].cpu_us[count]) for count in (1, 16)]
+        print(
+            f"| {name} | {cpu[1]:.0f} / {cpu[16]:.0f} | {times[0]:.2f} / {times[1]:.2f} "
+            f"| {median(one.rate[1]):.0f} / {median(one.rate[16]):.0f} | {median(one.p99_ms[16]):.1f} "
+            f"| {median(one.rss_mb):.0f} | {median(one.start_s):.2f} |"
+        )
+
+
+def overload(seconds: float, words: int) -> None:
+    """Twice what the service can take, at a constant arrival rate: what is answered, how soon, and how alive it is."""
+    claim = " ".join((CLAIM.split() * words)[:words])
+    with running(replace(MEASURED[0], body=claim.encode())) as one:
+        figures = Figures()
+        warm_up(one)
+        closed(one, 8, seconds, figures)
+        most = figures.rate[8][0]
+        calm = good(report(one.attack(f"-rate={most * 0.2:.0f}/1s", f"-duration={seconds}s")))
+        watch = one.attack("-rate=50/1s", f"-duration={seconds}s", path="/live", port=one.admin)
+        attack = one.attack(f"-rate={most * 2:.0f}/1s", f"-duration={seconds}s", "-max-workers=1000")
+        results, alive = report(attack), report(watch)
+    fine = good(results)
+    codes = dict(Counter(code for code, _ in results))
+    live = [latency for _, latency in alive]
+    calm_p99, p99 = percentile(calm, 0.99), percentile(fine, 0.99)
+    goodput = len(fine) / seconds
+    print(f"claims of {words} words")
+    print(f"most that it takes     {most:8.0f} requests/s (8 connections)")
+    print(f"offered                {len(results) / seconds:8.0f} requests/s; answers by code {codes}")
+    print(f"goodput                {goodput:8.0f} requests/s = {goodput / most:.0%} of the most")
+    print(f"p99 calm, overloaded   {calm_p99:8.1f} ms, {p99:.1f} ms = {p99 / calm_p99:.1f} ×")
+    print(f"liveness, slowest      {max(live):8.1f} ms of {len(live)}, {len(good(alive))} with 200")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("peers", "choice", "overload"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6)
+    words = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    load_generator()
+    if words.only in (None, "peers"):
+        table(compare(MEASURED, words.rounds, words.seconds), "ten lines of Flask")
+    if words.only in (None, "choice"):
+        table(compare(CHOICE, words.rounds, words.seconds), "granian")
+    if words.only in (None, "overload"):
+        for length in (12, 120, 1200):
+            overload(words.seconds, length)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The main process: starts the workers, replaces those that end, ends well. Granian serves."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import multiprocessing
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.mp import MPServer, WorkerProcess
+
+from servicio import admin, capture, logs, signals, worker
+from servicio.board import Board
+from servicio.settings import Settings
+
+# Beside those that run, wait or receive: enough to refuse the rest and to answer what needs no model.
+SPARE_THREADS = 4
+HEADER_TIMEOUT = 10_000  # milliseconds
+
+log = logging.getLogger("servicio.server")
+
+
+class Server(MPServer):
+    """Granian with our way to start a worker and to end."""
+
+    def __init__(self, settings: Settings, board: Board):
+        super().__init__(
+            "servicio",
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            workers=settings.workers,
+            blocking_threads=settings.running + settings.waiting + settings.reading + SPARE_THREADS,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+            respawn_failed_workers=True,
+            workers_kill_timeout=max(1, round(settings.stop_timeout)),
+            log_dictconfig=logs.configuration(settings.log_level),
+        )
+        self._settings = settings
+        self._board = board
+
+    # Granian itself overrides it so, and calls it so
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]
+        self._board[idx].vacate()
+        return super()._spawn_worker(idx, target, partial(worker.start, self._settings, self._board, idx))
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """SIGTERM: not ready from now on, but serving on for ``drain_time``; a second one ends it at once."""
+        stop: Callable[[], None] = super().signal_handler_interrupt
+        if self._board.draining:
+            stop()
+            return
+        self._board.draining = True
+        log.info("draining for %s s", self._settings.drain_time)
+        timer = threading.Timer(self._settings.drain_time, stop)
+        timer.daemon = True
+        timer.start()
+
+
+def run(settings: Settings, counts: Path) -> None:
+    """Serve until SIGTERM or SIGINT; ``counts`` is the folder in which the workers count.
+
+    Raises:
+        OSError: a port is taken.
+        SystemExit: workers end as soon as they start.
+    """
+    logging.config.dictConfig(logs.configuration(settings.log_level))
+    # the board is memory that only forked processes share
+    multiprocessing.set_start_method("fork", force=True)
+    board = Board(settings.workers, settings.maintenance_file)
+
+    def switch(number: int, frame: object) -> None:
+        board.maintenance = number == signal.SIGUSR1
+
+    signals.take()
+    signal.signal(signal.SIGUSR1, switch)
+    signal.signal(signal.SIGUSR2, switch)
+    server = Server(settings, board)
+    admin_server = admin.serve(settings, board)
+    try:
+        server.serve()
+    finally:
+        admin_server.shutdown()
+        if settings.capture_dir is not None:
+            capture.close_left(settings.capture_dir)
+        shutil.rmtree(counts, ignore_errors=True)

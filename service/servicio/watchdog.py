@@ -1,0 +1,96 @@
+"""A worker's watchdog: says that it lives, and ends it, with all its stacks in the log, when it no longer works."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from servicio.admission import Admission
+from servicio.board import Slot
+from servicio.model import Model, golden
+from servicio.settings import Settings
+
+# What a worker that ended itself leaves; 1 is faulthandler's own.
+EXIT_CODE = 70
+TICK = 0.2
+# How long the other jobs of a worker that must end may take to be answered, in seconds.
+LAST_ANSWERS = 1.0
+# A worker whose interpreter is held by one thread (a regular expression that runs away, a native function) runs no
+# Python any more, the watchdog's neither. faulthandler's timer is a thread without Python: it is put off at each tick.
+
+log = logging.getLogger("servicio.watchdog")
+
+
+class Watchdog:
+    """Watches the jobs of ``admission`` and reports to ``slot``."""
+
+    def __init__(self, settings: Settings, admission: Admission, slot: Slot):
+        self._settings = settings
+        self._admission = admission
+        self._slot = slot
+        self._parent = os.getppid()
+
+    def start(self) -> None:
+        """Watch from now on, in a thread."""
+        self._slot.start(os.getpid())
+        self._tick()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def try_model(self, model: Model) -> None:
+        """Ask the model for a prediction every now and then, in a thread: liveness is built on that call."""
+        threading.Thread(target=self._canary, args=(model,), name="canary", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(TICK)
+            if reason := self._tick():
+                self._end(reason)
+
+    def _tick(self) -> str:
+        """Report; returns why the worker must end, if it must."""
+        settings, admission = self._settings, self._admission
+        faulthandler.dump_traceback_later(settings.stuck_timeout, exit=True, file=sys.stderr)
+        now = time.monotonic()
+        deadlines, reading = admission.deadlines(), admission.reading_since()
+        self._slot.beat(
+            running=admission.running,
+            waiting=admission.waiting,
+            reading=len(reading),
+            wait_since=admission.wait_since,
+            deadline=min(deadlines, default=0.0),
+        )
+        if os.getppid() != self._parent:
+            return "the main process is gone"
+        if deadlines and min(deadlines) < now:
+            return "a job is past its deadline"
+        if len(reading) >= settings.reading and max(reading) < now - settings.read_timeout:
+            return "every body that is on its way is late"
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        if threads > settings.max_threads:
+            return f"it has {threads} threads: some code leaks them"
+        return ""
+
+    def _canary(self, model: Model) -> None:
+        text, label = next(iter(golden().items()))
+        while True:
+            time.sleep(self._settings.canary_interval)
+            with self._admission.job(self._settings.job_timeout):
+                found = model.classify(text).tokens[0].token
+            if found != label:
+                self._end(f"{text!r} has become {found}, it was {label}")
+
+    def _end(self, reason: str) -> None:
+        """Dump all stacks, let those be answered who can be, and end the process; the server starts another."""
+        self._admission.close()
+        log.critical("this worker ends: %s", reason)
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        end = time.monotonic() + LAST_ANSWERS
+        while time.monotonic() < end and any(deadline > time.monotonic() for deadline in self._admission.deadlines()):
+            time.sleep(0.01)
+        time.sleep(0.05)  # the server writes the last answers
+        os._exit(EXIT_CODE)

@@ -1,0 +1,38 @@
+"""The OpenAPI document and the service agree: schemathesis makes requests from it, good and bad, and checks answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from schemathesis.core.result import Ok
+
+from tests.conftest import application
+
+schema = schemathesis.openapi.from_wsgi("/openapi.json", application())
+
+
+@schema.parametrize()
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_answers_are_as_the_document_says(case: Case[Any]) -> None:
+    case.call_and_validate()
+
+
+def test_the_document_is_openapi_3_1() -> None:
+    schema.validate()
+    assert schema.raw_schema["openapi"] == "3.1.0"
+    assert {found.ok().label for found in schema.get_all_operations() if isinstance(found, Ok)} == {
+        "GET /api/v1/status",
+        "GET /api/v1/modelo",
+        "GET /api/v2/modelo",
+        "POST /api/v2/modelo",
+    }
+
+
+@pytest.mark.parametrize("header", ["Model-Version", "Model-Digest", "Data-Digest"])
+def test_what_the_status_answers_has_is_documented(header: str) -> None:
+    answers = schema.raw_schema["paths"]["/api/v1/status"]["get"]["responses"]
+    assert header in answers["200"]["headers"]
