@@ -95,7 +95,6 @@ def _up(lab: Lab, progress: engine.Progress) -> None:
         for file, text in configuration.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        _note_engine(lab, os.getpid())
         world.start(lab)
         progress.show("laboratory", f"namespaces and network are up in {lab.dir}")
     for part in replaced:
@@ -244,13 +243,16 @@ def _in_background(lab: Lab) -> None:
 
 
 def _note_engine(lab: Lab, pid: int) -> None:
-    (lab.run / "engine.json").write_text(json.dumps({"pid": pid, "born": world.born(pid)}))
+    # not in lab.run, which goes when what is left of an earlier laboratory is cleared away
+    beside = lab.dir / f".engine.{os.getpid()}"
+    beside.write_text(json.dumps({"pid": pid, "born": world.born(pid)}))
+    beside.replace(lab.dir / "engine.json")
 
 
 def _engine(lab: Lab) -> int | None:
     """The process that is bringing the laboratory up, if there is one."""
     try:
-        noted = json.loads((lab.run / "engine.json").read_text())
+        noted = json.loads((lab.dir / "engine.json").read_text())
     except FileNotFoundError:
         return None
     return int(noted["pid"]) if noted["born"] and world.born(noted["pid"]) == noted["born"] else None
