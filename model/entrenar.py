@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "paquete"))
 from clasificador_modelo import features  # noqa: E402
 
-DATA = HERE.parent / "data" / "reclamaciones.csv"
+DATA = HERE.parent / "data" / "fuentes" / "revisadas.csv"
 SEED = 7
 DECIMALS = 4
 
