@@ -21,7 +21,7 @@ from datos.labels import LABELS, SEPARATOR, plain
 
 GRAMMAR = Path(__file__).parent / "gramatica"
 SEED = 2026
-CLAIMS = 8400
+CLAIMS = 12000
 REPEATED = 0.11
 WRONG_LABEL = 0.015
 SEVERAL_TRADES = 0.14
