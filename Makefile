@@ -10,7 +10,7 @@ TOOLS := $(BIN)/pipeline-tools
 LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
 export PIPELINE_TOOLS_LAB_DIR := $(LAB)
 
-.PHONY: help venv demo test test-unit test-groovy lint generate lab-setup lab-up lab-down clean
+.PHONY: help venv demo test test-unit test-projects test-groovy lint generate lab-setup lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,15 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
 	@lab/demo
 
-test: lint test-unit test-groovy ## every test; brings the laboratory up and down (first time about 25 min, later 12)
+test: lint test-unit test-projects test-groovy ## every test; brings the laboratory up and down (first time about 25 min, later 12)
 	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
 
 test-unit: venv ## tests without processes or network
 	@$(BIN)/pytest tests/unit
+
+test-projects: ## types and tests of data and model, in environments of their own (about 4 min)
+	@data/ejecutar.sh test
+	@model/ejecutar.sh --test
 
 test-groovy: venv ## tests of the Jenkins steps
 	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
@@ -57,4 +61,4 @@ lab-down: venv ## stop it; data and builds stay
 	@$(TOOLS) lab down
 
 clean: ## remove what was made in the checkout
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline data/salida model/salida model/dist

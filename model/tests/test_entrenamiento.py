@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,21 @@ def test_the_exported_table_gives_what_the_training_computed(small: list[Claim],
 
 def test_the_same_claims_train_the_same_bytes(small: list[Claim]) -> None:
     assert files(fit(small, choose(small))) == files(fit(small, choose(small)))
+
+
+def test_the_same_package_builds_the_same_wheel(tmp_path: Path) -> None:
+    wheels = []
+    for name in ("one", "two"):
+        copy = tmp_path / name / "paquete"
+        shutil.copytree(
+            PACKAGE, copy, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("build", "*.egg-info")
+        )
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
+        subprocess.run([*command, str(tmp_path / name), str(copy)], check=True, env=environment)
+        wheels += [file.read_bytes() for file in (tmp_path / name).glob("*.whl")]
+    assert len(wheels) == 2
+    assert wheels[0] == wheels[1]
 
 
 def test_cross_validation_scores_every_candidate_and_takes_the_best(small: list[Claim]) -> None:
@@ -139,7 +157,9 @@ def test_a_worse_model_ends_with_exit_code_3_and_its_report(tmp_path: Path) -> N
     bad = crippled(tmp_path / "bad")
     evaluation = DATA / "evaluacion" / "reclamaciones.csv"
     wheel = tmp_path / "champion.zip"
-    subprocess.run(["python3", "-m", "zipfile", "-c", str(wheel), str(PACKAGE / "clasificador_modelo")], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "zipfile", "-c", str(wheel), str(PACKAGE / "clasificador_modelo")], check=True
+    )
     arguments = ["evaluate", "--evaluation", str(evaluation), "--champion", str(wheel)]
     assert main([*arguments, "--model", str(bad), "--out", str(tmp_path / "one")]) == 3
     assert json.loads((tmp_path / "one" / "evaluacion.json").read_text())["champion"]["worse"] is True
