@@ -46,12 +46,14 @@ export PYTHONPATH=$here
 
 # The results of another commit's sources, for the report to compare with.
 previous() {
-  local revision=$1
+  local revision=$1 top prefix
+  top=$(git -C "$here" rev-parse --show-toplevel)
+  prefix=$(git -C "$here" rev-parse --show-prefix)
   before=$(mktemp -d)
   trap 'rm -rf "$before"' EXIT
-  git -C "$here" archive "$revision:$(git -C "$here" rev-parse --show-prefix)" fuentes | tar -x -C "$before"
-  "$python" -m datos extract --sources "$before/fuentes" --out "$before/salida" >/dev/null
-  "$python" -m datos transform --out "$before/salida" >/dev/null
+  git -C "$top" archive "$revision:$prefix" fuentes | tar -x -C "$before"
+  "$python" -P -m datos extract --sources "$before/fuentes" --out "$before/salida" >/dev/null
+  "$python" -P -m datos transform --out "$before/salida" >/dev/null
 }
 
 case $command in
@@ -70,9 +72,9 @@ case $command in
       shift
     done
     if [ "$command" = all ]; then
-      "$python" -m datos extract
-      "$python" -m datos transform
+      "$python" -P -m datos extract
+      "$python" -P -m datos transform
     fi
-    "$python" -m datos report ${options[@]+"${options[@]}"} ;;
-  *) "$python" -m datos "$command" "$@" ;;
+    "$python" -P -m datos report ${options[@]+"${options[@]}"} ;;
+  *) "$python" -P -m datos "$command" "$@" ;;
 esac
