@@ -76,12 +76,12 @@ commit() {
 train() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  PYTHONPATH=$data "$python" -m datos extract --sources "$data/fuentes" --out "$work" >&2
-  PYTHONPATH=$data "$python" -m datos transform --out "$work" >&2
+  PYTHONPATH=$data "$python" -P -m datos extract --sources "$data/fuentes" --out "$work" >&2
+  PYTHONPATH=$data "$python" -P -m datos transform --out "$work" >&2
   cp -r "$here/paquete" "$work/paquete"
   rm -rf "$work/paquete/clasificador_modelo/__pycache__"
   sed -i "s/^version = .*/version = \"$version\"/" "$work/paquete/pyproject.toml"
-  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$work/paquete "$python" -m entrenamiento train \
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$work/paquete "$python" -P -m entrenamiento train \
     --claims "$work/curadas.parquet" --evaluation "$evaluation" --package "$work/paquete" \
     --version "$version" --data-commit "$(commit "$data")" --code-commit "$(commit "$here")" >&2
   mkdir -p "$here/salida"
@@ -106,7 +106,7 @@ case $action in
     fi
     options=()
     [ -z "$champion" ] || options=(--champion "$champion")
-    PYTHONPATH=$here:$here/paquete "$python" -m entrenamiento evaluate --model "$model" --evaluation "$evaluation" \
+    PYTHONPATH=$here:$here/paquete "$python" -P -m entrenamiento evaluate --model "$model" --evaluation "$evaluation" \
       --out "${out:-$here/salida}" ${options[@]+"${options[@]}"} ;;
   test)
     train
