@@ -35,22 +35,32 @@ def group(engine: Engine) -> None:
     ones), ``particion`` (train or test), ``final`` (the labels that most of the same rows have; NULL in a tie),
     ``corregida`` (whether that changes this row's labels).
     """
-    keys = " UNION ALL ".join(
-        f"SELECT id, boceto, banda{band} AS clave, {band} AS banda FROM filas" for band in range(BANDS)
-    )
-    engine.create(
-        "primeras",
-        f"SELECT banda, clave, min(id) AS primera, min_by(boceto, id) AS su_boceto FROM ({keys}) "
-        "GROUP BY banda, clave HAVING count(*) > 1",
-    )
-    # a | b minus a & b is exclusive or, in every dialect
+    # a band at a time: each is a table of its own, so that what must be held at once is a band's keys
+    for band in range(BANDS):
+        engine.create(
+            "primeras",
+            f"SELECT banda{band} AS clave, min(id) AS primera FROM filas GROUP BY banda{band} HAVING count(*) > 1",
+        )
+        engine.create(
+            "candidatas",
+            f"SELECT f.id AS id, f.boceto AS boceto, p.primera AS primera FROM filas f JOIN primeras p "
+            f"ON f.banda{band} = p.clave WHERE f.id <> p.primera",
+        )
+        # a | b minus a & b is exclusive or, in every dialect
+        engine.create(
+            f"pares{band}",
+            "SELECT c.id AS id, c.primera AS primera, "
+            "bit_count((c.boceto | f.boceto) - (c.boceto & f.boceto)) AS distintos "
+            "FROM candidatas c JOIN filas f ON c.primera = f.id",
+        )
+    every = " UNION ALL ".join(f"SELECT id, primera, distintos FROM pares{band}" for band in range(BANDS))
+    worst = _bits(min(SAME, NEAR))
     engine.create(
         "pares",
-        "SELECT id, primera, min(bit_count((boceto | su_boceto) - (boceto & su_boceto))) AS distintos "
-        f"FROM ({keys}) JOIN primeras USING (banda, clave) WHERE id <> primera GROUP BY id, primera",
+        f"SELECT id, primera, min(distintos) AS distintos FROM ({every}) WHERE distintos <= {worst} GROUP BY 1, 2",
     )
     for name, similarity in (("iguales", SAME), ("grupos", NEAR)):
-        _components(engine, name, bits=int((1 - similarity) * SKETCH / 2))
+        _components(engine, name, bits=_bits(similarity))
     engine.create(
         "votos",
         "SELECT coalesce(i.raiz, f.id) AS igual, f.etiquetas AS etiquetas, count(*) AS votos "
@@ -70,6 +80,11 @@ def group(engine: Engine) -> None:
         "FROM filas f LEFT JOIN iguales i ON f.id = i.id LEFT JOIN grupos g ON f.id = g.id "
         "JOIN filas p ON p.id = coalesce(g.raiz, f.id) JOIN ganadoras w ON w.igual = coalesce(i.raiz, f.id)",
     )
+
+
+def _bits(similarity: float) -> int:
+    """The most bits in which sketches of that similarity, or more, differ."""
+    return int((1 - similarity) * SKETCH / 2)
 
 
 def _components(engine: Engine, name: str, *, bits: int) -> None:
