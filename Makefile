@@ -10,7 +10,7 @@ TOOLS := $(BIN)/pipeline-tools
 LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
 export PIPELINE_TOOLS_LAB_DIR := $(LAB)
 
-.PHONY: help venv demo test test-unit test-groovy test-service lint generate lab-setup lab-up lab-down clean
+.PHONY: help venv demo test test-unit test-groovy test-projects test-service lint generate lab-setup lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,21 +29,25 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
 	@lab/demo
 
-test: lint test-unit test-groovy test-service ## every test; brings the laboratory up and down (first time about 25 min, later 12)
+test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 25 min, later 12)
 	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
 
 test-unit: venv ## tests without processes or network
 	@$(BIN)/pytest tests/unit
 
+test-projects: ## types and tests of data and model, in environments of their own (about 4 min)
+	@data/ejecutar.sh test
+	@model/ejecutar.sh --test
+
 test-groovy: venv ## tests of the Jenkins steps
 	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
 
 # The service has an environment of its own, kept by the content of what goes into it.
-SERVICE = $(HOME)/.cache/pipeline-tools/environments/service-$(shell cat service/requirements*.txt model/*.* data/*.csv \
-  model/paquete/pyproject.toml model/paquete/clasificador_modelo/*.py | sha256sum | cut -c1-16)
+SERVICE = $(HOME)/.cache/pipeline-tools/environments/service-$(shell git ls-files -z service/requirements*.txt model data \
+  | xargs -0 cat | sha256sum | cut -c1-16)
 
 $(SERVICE)/.complete:
-	@echo "── the service's environment: about 90 s"
+	@echo "── the service's environment, with the model: about 3 min"
 	@rm -rf $(SERVICE) && $(PYTHON) -m venv $(SERVICE)
 	@model/ejecutar.sh --export --out $(SERVICE)/wheels
 	@$(SERVICE)/bin/pip install --quiet --find-links $(SERVICE)/wheels \
@@ -72,4 +76,4 @@ lab-down: venv ## stop it; data and builds stay
 	@$(TOOLS) lab down
 
 clean: ## remove what was made in the checkout
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline data/salida model/salida model/dist

@@ -1,4 +1,7 @@
-"""Publish wheels to the Artifactory of a platform file: ``python -m lab.publish PLATFORM WHEEL...``."""
+"""Publish wheels to the Artifactory of a platform file: ``python -m lab.publish PLATFORM WHEEL...``.
+
+``python -m lab.publish PLATFORM --has NAME VERSION`` exits with 0 when it has that version already.
+"""
 
 from __future__ import annotations
 
@@ -21,5 +24,13 @@ def main(platform: Path, wheels: list[Path]) -> None:
         print(f"published {wheel.name} sha256:{deployed.sha256}")  # noqa: T201
 
 
+def has(platform: Path, name: str, version: str) -> bool:
+    """Whether a version of a package is published."""
+    settings = Artifactory.model_validate(yaml.safe_load(platform.read_text(encoding="utf-8"))["artifactory"])
+    return bool(from_config(settings).children(f"{settings.pypi}/{name}/{version}"))
+
+
 if __name__ == "__main__":
+    if sys.argv[2] == "--has":
+        sys.exit(not has(Path(sys.argv[1]), sys.argv[3], sys.argv[4]))
     main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Run the programs of the data in an environment of their own.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+usage() {
+  cat <<'USAGE'
+usage: ejecutar.sh COMMAND [OPTION...]
+
+  generate                write fuentes/ from the grammar (the same seed gives the same bytes)
+  extract                 fuentes/ → salida/extraidas.parquet, salida/apartadas.parquet
+  transform               → salida/curadas.parquet, salida/rechazadas.parquet
+  report [--since REV]    → salida/informe.html, salida/resumen.json; REV: the commit to compare with;
+                          exit code 3 when a check fails
+  all [--since REV]       extract, transform and report
+  test [OPTION...]        types and tests; options go to pytest
+
+Each takes --help for the rest of its options.
+USAGE
+}
+
+[ $# -gt 0 ] || { usage >&2; exit 2; }
+command=$1
+shift
+case $command in
+  --help | -h) usage; exit 0 ;;
+  generate | extract | transform | report | all) requirements=(requirements.txt) ;;
+  test) requirements=(requirements.txt requirements-dev.txt requirements-spark.txt) ;;
+  *) echo "unknown command: $command" >&2; usage >&2; exit 2 ;;
+esac
+
+# An environment is kept by the content of its requirements.
+key=$(cd "$here" && cat "${requirements[@]}" | sha256sum | cut -c1-16)
+environment=${PIPELINE_TOOLS_CACHE:-$HOME/.cache/pipeline-tools}/environments/data-$key
+if [ ! -e "$environment/.complete" ]; then
+  echo "making the environment of the data (once)" >&2
+  rm -rf "$environment"
+  "${PYTHON:-python3}" -m venv "$environment"
+  options=()
+  for file in "${requirements[@]}"; do options+=(--requirement "$here/$file"); done
+  "$environment/bin/pip" install --quiet --disable-pip-version-check "${options[@]}"
+  touch "$environment/.complete"
+fi
+python=$environment/bin/python
+export PYTHONPATH=$here
+
+# The results of another commit's sources, for the report to compare with.
+previous() {
+  local revision=$1 top prefix
+  top=$(git -C "$here" rev-parse --show-toplevel)
+  prefix=$(git -C "$here" rev-parse --show-prefix)
+  before=$(mktemp -d)
+  trap 'rm -rf "$before"' EXIT
+  git -C "$top" archive "$revision:$prefix" fuentes | tar -x -C "$before"
+  "$python" -P -m datos extract --sources "$before/fuentes" --out "$before/salida" >/dev/null
+  "$python" -P -m datos transform --out "$before/salida" >/dev/null
+}
+
+case $command in
+  test)
+    cd "$here"
+    "$python" -m mypy
+    "$python" -m pytest "$@" ;;
+  report | all)
+    options=()
+    while [ $# -gt 0 ]; do
+      case $1 in
+        --since) [ $# -gt 1 ] || { echo "--since needs a commit" >&2; exit 2; }
+          previous "$2"; options+=(--previous "$before/salida"); shift ;;
+        *) options+=("$1") ;;
+      esac
+      shift
+    done
+    if [ "$command" = all ]; then
+      "$python" -P -m datos extract
+      "$python" -P -m datos transform
+    fi
+    "$python" -P -m datos report ${options[@]+"${options[@]}"} ;;
+  *) "$python" -P -m datos "$command" "$@" ;;
+esac
