@@ -34,7 +34,7 @@ class Model:
     @property
     def data_digest(self) -> str:
         """SHA-256 of the data that it was trained on; empty when it does not say."""
-        return str(self.lineage.get("data_sha256", ""))
+        return str(self.lineage.get("data", {}).get("sha256", ""))
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from urllib.parse import quote
 
 import pytest
@@ -19,8 +20,8 @@ def test_status_is_ok_as_text_and_tells_the_model_as_json(client: FlaskClient) -
     assert (answer.status_code, answer.text, answer.mimetype) == (200, "OK", "text/plain")
     told = client.get("/api/v1/status?format=json").get_json()
     assert told["status"] == "OK" and told["ready"] is True and told["refused"] == ""
-    assert told["model"]["version"] == "1.0.0"
-    assert len(told["model"]["lineage"]["data_sha256"]) == 64
+    assert told["model"]["version"] == metadata.version("clasificador-modelo")
+    assert len(told["model"]["lineage"]["data"]["sha256"]) == 64
 
 
 @pytest.mark.parametrize("text", ["bañera", "BAÑERA", "ban\u0303era", " bañera "])

@@ -35,7 +35,7 @@ def test_predictions_are_kept_with_their_model_and_without_personal_data(tmp_pat
     eventually(lambda: len(kept(tmp_path)) == 1, "it is written", 5)
     (record,) = kept(tmp_path)
     assert record["text"] == "Me llamo [nombre], [teléfono]: la bañera pierde"
-    assert record["model"] == {"version": "1.0.0", "digest": MODEL.digest, "data": MODEL.data_digest}
+    assert record["model"] == {"version": MODEL.version, "digest": MODEL.digest, "data": MODEL.data_digest}
     assert record["tokens"][0] == {"token": "fontanería", "score": MODEL.classify(text).tokens[0].score}  # type: ignore[index]
 
 

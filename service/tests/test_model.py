@@ -17,7 +17,7 @@ def test_the_digest_is_of_the_packages_own_files_however_it_was_installed() -> N
             lines.append(f"{file.relative_to(folder.parent).as_posix()} {digest}")
     expected = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     assert models.load().digest == f"sha256:{expected}"
-    assert len(lines) == 3, "code, model and type marker"
+    assert len(lines) > 3, "code, model and type marker at least"
 
 
 def test_every_trade_is_among_the_golden_predictions() -> None:

@@ -55,7 +55,8 @@ def test_what_happened_is_in_the_metrics(service: Service) -> None:
     assert service.metric("servicio_worker_starts_total") == 1
     about = service.get("/nowhere").headers
     assert about["model-digest"].startswith("sha256:") and len(about["data-digest"]) == 64
-    labels = f'data="{about["data-digest"]}",digest="{about["model-digest"]}",version="1.0.0",worker="0"'
+    digests = f'data="{about["data-digest"]}",digest="{about["model-digest"]}"'
+    labels = f'{digests},version="{about["model-version"]}",worker="0"'
     assert service.metric(f"servicio_model{{{labels}}}") == 1
 
 

@@ -42,7 +42,7 @@ async function classify() {
 async function about() {
   const answer = await fetch("/api/v1/status?format=json");
   const { model } = await answer.json();
-  const data = model.lineage.data_sha256 ?? "desconocidos";
+  const data = model.lineage.data?.sha256 ?? "desconocidos";
   document.getElementById("modelo").textContent = `Modelo ${model.version} (${model.digest}), datos ${data}`;
 }
 
