@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -55,8 +56,10 @@ def agent(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     password = (lab / "credentials/artifactory-password").read_text().strip()
     said = client.images.push(image, auth_config={"username": "ci", "password": password})
     client.close()
-    assert "digest: sha256:" in said, said
-    return image
+    pushed = re.search(r"digest: (sha256:[0-9a-f]{64})", said)
+    assert pushed, said
+    # by digest: a node may have an earlier image of this tag
+    return f"{image.rpartition(':')[0]}@{pushed[1]}"
 
 
 @pytest.fixture
