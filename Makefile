@@ -29,7 +29,7 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
 	@lab/demo
 
-test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 25 min, later 12)
+test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 40 min, later 25)
 	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
 
 test-unit: venv ## tests without processes or network
