@@ -7,21 +7,23 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tools import secrets
 from pipeline_tools.config import schema
+from pipeline_tools.config.layers import put
 from pipeline_tools.errors import ConfigError, InfrastructureError
+from pipeline_tools.ledger import OURS
 from pipeline_tools.step import Context, Json, Step
 
 if TYPE_CHECKING:
     from pipeline_tools.systems.pod import PodSession
     from pipeline_tools.worker import Job
 
-# Names of what a worker tells; see `worker`.
-REPLIES = ("passed", "failed")
+# The names of what a worker tells; see `worker`.
+MESSAGES = frozenset({"line", "passed", "failed"})
 
 
 def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], None]) -> Mapping[str, Json]:
@@ -78,17 +80,15 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
     replies: list[Mapping[str, Json]] = []
 
     def take(line: str) -> None:
-        message = _message(line)
-        if message is None:
-            log(line)
-        elif "line" in message:
+        message = message_of(line) or {"line": line}
+        if "line" in message:
             log(str(message["line"]))
         else:
             replies.append(message)
 
     with pod_session(kubernetes, settings.namespace, task, take) as session:
         log(f"pod {settings.namespace}/{session.name}: sending {len(files)} files")
-        session.send(Path(job.project), {**files, "job.json": json.dumps(asdict(there), default=str).encode()})
+        session.send(Path(job.project), {**files, "job.json": there.as_json()})
         code = session.run()
         _bring_out(session, Path(job.out))
     if not replies:
@@ -99,13 +99,14 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
     return replies[-1]
 
 
-def _message(line: str) -> dict[str, Json] | None:
+def message_of(line: str) -> dict[str, Json] | None:
+    """What a worker tells with a line of its output; None when it is none of its messages. See `worker`."""
     if line.startswith("{"):
         try:
             message = json.loads(line)
         except ValueError:
             return None
-        if isinstance(message, dict) and len(message) == 1 and message.keys() & {"line", *REPLIES}:
+        if isinstance(message, dict) and len(message) == 1 and message.keys() & MESSAGES:
             return message
     return None
 
@@ -117,27 +118,20 @@ def _references(job: Job, step: Step[Any], config: schema.Config) -> tuple[dict[
     """
     values: dict[str, Any] = copy.deepcopy(dict(job.values))
     for key, value in config.section(job.step).pod.settings.items():
-        _put(values, key, value)
+        put(values, tuple(key.split(".")), value)
     environment: dict[str, str] = {}
     for credential in step.credentials:
         for key, variable in zip(credential.config, credential.variables, strict=True):
             section, _, name = key.partition(".")
             if credential.type == "file":
-                _put(values, "kubernetes.kubeconfig", None)
-                _put(values, "kubernetes.context", None)
+                put(values, ("kubernetes", "kubeconfig"), None)
+                put(values, ("kubernetes", "context"), None)
             elif getattr(config.section(section), "url", None):
                 environment[variable] = secrets.resolve(
                     getattr(config.section(section), name), masked=name != "username"
                 )
-                _put(values, key, f"env:{variable}")
+                put(values, tuple(key.split(".")), f"env:{variable}")
     return values, environment
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *above, last = key.split(".")
-    for name in above:
-        values = values.setdefault(name, {})
-    values[last] = value
 
 
 def _files(job: Job, context: Context[Any]) -> tuple[dict[str, Path | bytes], str]:
@@ -165,5 +159,5 @@ def _upwards(name: str) -> str:
 def _bring_out(session: PodSession, out: Path) -> None:
     with session.fetch() as packed, tarfile.open(fileobj=packed) as archive:
         for member in archive:
-            if not member.name.endswith(("log.txt", ".lock")):
+            if Path(member.name).name not in OURS:
                 archive.extract(member, out, filter="data")

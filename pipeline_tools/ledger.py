@@ -29,6 +29,8 @@ from pipeline_tools.masking import mask_values
 from pipeline_tools.step import Json
 
 FOLDER = ".pipeline"
+# What is in a step's folder besides what the step left.
+OURS = frozenset({"log.txt", ".lock"})
 # How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
 CLEAN_UP = 90.0
 

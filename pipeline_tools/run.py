@@ -6,7 +6,6 @@ whether it must run, runs it in a process of its own (`worker`), tries again wha
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
@@ -25,6 +24,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from pipeline_tools import __version__, ledger, process, travel
 from pipeline_tools.config.layers import Resolved
 from pipeline_tools.errors import ConfigError, Interrupted, PipelineError
+from pipeline_tools.in_pod import message_of
 from pipeline_tools.masking import mask
 from pipeline_tools.plan import Plan, PlannedStep, id_of
 from pipeline_tools.step import Context, Json, Step
@@ -527,15 +527,11 @@ class _Runner:
         replies: list[Mapping[str, Json]] = []
 
         def line(text: str) -> None:
-            with suppress(ValueError):
-                message = json.loads(text) if text.startswith("{") else None
-                if isinstance(message, dict) and len(message) == 1 and message.keys() & {"line", "passed", "failed"}:
-                    if "line" in message:
-                        self.send("line", planned, text=mask(message["line"]))
-                    else:
-                        replies.append(message)
-                    return
-            self.send("line", planned, text=mask(text))
+            message = message_of(text) or {"line": text}
+            if "line" in message:
+                self.send("line", planned, text=mask(message["line"]))
+            else:
+                replies.append(message)
 
         argv = [sys.executable, "-m", "pipeline_tools.worker"]
         code = process.supervise(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline_tools.config.schema import Config
 from pipeline_tools.errors import InfrastructureError
-from pipeline_tools.ledger import FOLDER, read_json
+from pipeline_tools.ledger import FOLDER, OURS, read_json
 from pipeline_tools.systems.artifactory import from_config
 
 
@@ -40,7 +40,7 @@ def push(project: Path, config: Config, branch: str, run_id: str) -> str:
                 content = read_json(record) or {}
                 left = ledger / "runs" / str(content.get("run")) / "steps" / record.stem
                 for file in sorted(left.rglob("*")):
-                    if file.is_file() and file.name not in ("log.txt", ".lock"):
+                    if file.is_file() and file.name not in OURS:
                         archive.add(file, file.relative_to(ledger).as_posix())
         deployed = from_config(config.artifactory).upload(packed, f"{_place(config, branch)}/{name}", {"run": run_id})
     return deployed.url

@@ -165,7 +165,7 @@ def _put_together(layers: Iterable[Source]) -> tuple[dict[str, Any], dict[Path_,
     origins: dict[Path_, list[Origin]] = {}
     for layer in layers:
         for key, value in layer.values.items():
-            _put(values, key, value)
+            put(values, key, value)
             if value != {}:
                 origins.setdefault(key, []).append(Origin(layer=layer.layer, place=layer.place(key), value=value))
     return values, origins
@@ -220,7 +220,8 @@ def _put_text(layer: Source, path: Path_, text: str, place: str) -> None:
     source.put(layer, path, text, place)
 
 
-def _put(values: dict[str, Any], path: Path_, value: Any) -> None:
+def put(values: dict[str, Any], path: Path_, value: Any) -> None:
+    """Set a key of nested sections; an empty section leaves one that is there as it is."""
     for name in path[:-1]:
         values = values.setdefault(name, {})
     if value == {}:
