@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -20,8 +22,20 @@ def main(platform: Path, wheels: list[Path]) -> None:
     artifactory = from_config(settings)
     for wheel in wheels:
         name, version = wheel.name.split("-")[:2]
-        deployed = artifactory.upload(wheel, f"{settings.pypi}/{name.replace('_', '-')}/{version}/{wheel.name}", {})
+        target = f"{settings.pypi}/{name.replace('_', '-')}/{version}/{wheel.name}"
+        deployed = artifactory.upload(wheel, target, _properties(wheel))
         print(f"published {wheel.name} sha256:{deployed.sha256}")  # noqa: T201
+
+
+def _properties(wheel: Path) -> dict[str, str]:
+    """What the model was made from, as its wheel says it."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next((name for name in archive.namelist() if name.endswith("/linaje.json")), None)
+        about = json.loads(archive.read(name)) if name else {"code": {}, "data": {}, "metrics": {}}
+    commits = {"vcs.revision": about["code"].get("commit"), "lineage.data.revision": about["data"].get("commit")}
+    figures = about["metrics"].get("hand_written", {})
+    metrics = {f"lineage.metric.{figure}": str(value) for figure, value in figures.items()}
+    return {key: value for key, value in commits.items() if value} | metrics
 
 
 def has(platform: Path, name: str, version: str) -> bool:

@@ -112,6 +112,7 @@ def cli() -> None:
     pipeline-tools run --approve      the same, to production
     pipeline-tools step test          one step
     pipeline-tools config explain scan.namespace
+    pipeline-tools lineage pod --environment prod
 
     \b
     Exit codes: 0 passed, 1 defect of this tool, 2 configuration or usage, 3 quality (tests, gate),
@@ -205,6 +206,68 @@ def diff(one: str, other: str, project: Path) -> int:
     for line in difference(ledger, find(ledger, one), find(ledger, other)):
         click.echo(line)
     return 0
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["request", "pod", "release", "image", "model", "commit"]))
+@click.argument("name", required=False)
+@click.option("--environment", metavar="NAME", help="Look in this environment only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with the graph as well.")
+@_project_option
+def lineage(
+    kind: str,
+    name: str | None,
+    environment: str | None,
+    as_json: bool,
+    html: Path | None,
+    project: Path,
+    platform: Path | None,
+    settings: tuple[str, ...],
+) -> int:
+    """Follow a thing to what it was made from, down to the data's sources, and back to what runs.
+
+    \b
+    lineage pod --environment prod          the first pod of the project's release
+    lineage pod prod/NAME                   that pod
+    lineage release prod/NAME
+    lineage image sha256:…                  or a tag, or HOST/REPOSITORY/NAME@sha256:…
+    lineage model NAME==VERSION
+    lineage commit 1a2b3c4d                 of data, of a model or of a service: what runs that came from it?
+    lineage request https://HOST/…          ask, and follow the answer's headers
+    lineage request FILE                    the headers of an answer that was saved (`curl -D FILE`); -: standard input
+
+    Exit codes: 0 the chain is whole, 2 there is no such thing, 3 a link is missing (what is known is printed all the
+    same), 4 or 5 a system did not answer, or refused us.
+    """
+    import json
+
+    from pipeline_tools.lineage import answers, start
+    from pipeline_tools.lineage.world import Systems
+
+    _, configuration = _plan(project, platform, settings)
+    world = Systems(project, lambda wanted: configuration(wanted).config, environment)
+    if kind == "request":
+        graph, key = start.answer(world, *answers.read(name))
+    else:
+        graph, key = start.trace(world, kind, name)
+    if as_json:
+        from pipeline_tools.masking import mask_values
+
+        click.echo(json.dumps(mask_values({"start": key, **graph.as_json()}), indent=2, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from pipeline_tools.lineage.show import table
+
+        console = Console(highlight=False)
+        console.width = max(console.width, 160) if not console.is_terminal else console.width
+        table(graph, key, console)
+    if html is not None:
+        from pipeline_tools.report.html import write_lineage
+
+        write_lineage(graph, key, html)
+    return graph.exit_code
 
 
 @cli.group()

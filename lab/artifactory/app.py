@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -90,6 +91,29 @@ class Server:
                 raise HTTPException(404, "No properties could be found.")
             return JSONResponse({"properties": artifact.properties, "uri": str(request.url.replace(query=""))})
         return JSONResponse(_described(artifact, _base(request), user))
+
+    async def search_properties(self, request: Request) -> Response:
+        """``api/search/prop?NAME=VALUE,…&repos=…``: the artifacts that have all of these values.
+
+        No value means any; ``*`` and ``?`` stand for any characters and for one. The header ``X-Result-Detail`` asks
+        for more than the addresses: ``info``, ``properties``.
+        """
+        user = self.user(request, write=False)
+        query = request.query_params.multi_items()
+        wanted = [(name, value.split(",") if value else ["*"]) for name, value in query if name != "repos"]
+        if not wanted:
+            raise HTTPException(400, "There is no property to search for")
+        repos = request.query_params.get("repos")
+        details = {word.strip() for word in request.headers.get("x-result-detail", "").split(",")}
+        results = []
+        for repository in repos.split(",") if repos else self.repositories:
+            for artifact in self.store.all(self.repository(repository)):
+                if all(_has(artifact, name, value) for name, values in wanted for value in values):
+                    described = _described(artifact, _base(request), user)
+                    result = described if "info" in details else {"uri": described["uri"]}
+                    more = {"properties": artifact.properties} if "properties" in details else {}
+                    results.append({**result, **more})
+        return JSONResponse({"results": results})
 
     async def artifact(self, request: Request) -> Response:
         """``/artifactory/REPOSITORY/PATH``: the content itself."""
@@ -285,6 +309,12 @@ def _properties(text: str) -> dict[str, list[str]]:
     return found
 
 
+def _has(artifact: Artifact, name: str, pattern: str) -> bool:
+    """Whether one of the property's values is like ``pattern``; brackets in it mean themselves."""
+    values = artifact.properties.get(name, [])
+    return any(fnmatchcase(value, pattern.replace("[", "[[]")) for value in values)
+
+
 def _described(artifact: Artifact, base: str, user: User) -> dict[str, Any]:
     checksums = {"md5": artifact.md5, "sha1": artifact.sha1, "sha256": artifact.sha256}
     return {
@@ -336,6 +366,7 @@ def create(settings: Settings) -> Starlette:
         Route(f"{api}/system/version", server.version),
         Route(f"{api}/repositories", server.list_repositories),
         Route(f"{api}/storage/{{repository}}/{{path:path}}", server.storage, methods=["GET", "PUT"]),
+        Route(f"{api}/search/prop", server.search_properties),
         Route(f"{api}/pypi/{{repository}}", server.pypi_upload, methods=["POST"]),
         Route(f"{api}/pypi/{{repository}}/", server.pypi_upload, methods=["POST"]),
         Route(f"{api}/pypi/{{repository}}/simple/", server.pypi_index),

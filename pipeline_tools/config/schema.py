@@ -104,6 +104,15 @@ class Run(Section):
         return self.memory or int(psutil.virtual_memory().available)
 
 
+class Lineage(Section):
+    """How `pipeline-tools lineage` looks at what it finds."""
+
+    sources: list[str] = Field(
+        ["fuentes", "sources", "raw"],
+        description="Names of the folders, anywhere in the data's repository, with what the data was extracted from.",
+    )
+
+
 SYSTEMS: dict[str, type[Section]] = {
     "docker": Docker,
     "artifactory": Artifactory,
@@ -111,6 +120,7 @@ SYSTEMS: dict[str, type[Section]] = {
     "kubernetes": Kubernetes,
     "jenkins": Jenkins,
     "run": Run,
+    "lineage": Lineage,
 }
 
 
@@ -136,6 +146,7 @@ class Config(_Base):
     kubernetes: Kubernetes
     jenkins: Jenkins
     run: Run
+    lineage: Lineage
     environments: dict[str, Environment]
 
     _places: Mapping[str, str] = PrivateAttr(default_factory=dict)

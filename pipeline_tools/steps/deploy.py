@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError
+from pipeline_tools.lineage.words import PROJECT, RUN
 from pipeline_tools.process import ProcessFailed, ProcessTimeout
 from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, duration
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
 from pipeline_tools.systems.release import connect, diagnose
+
+# What Kubernetes takes as a label's value.
+LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
 class Inputs(RunnerInputs):
@@ -27,6 +33,11 @@ class Inputs(RunnerInputs):
     values: list[str] = Field([], description="Values files, relative to the project; later ones win.")
     overlays: list[str] = Field(
         [], description="Values files of the platform, after the project's: sizes for a small cluster, say."
+    )
+    annotations: str | None = Field(
+        "podAnnotations",
+        description="Value of the chart that becomes annotations of the pods, where what the image was built from is "
+        "repeated; null: the chart has none.",
     )
     settings: dict[str, str] = Field({}, description="Single values, as helm's --set.")
     timeout: Duration = Field(duration("5m"), description="How long the release may take to be ready.")
@@ -48,6 +59,27 @@ def _files(ctx: Context[Inputs]) -> list[Path]:
         if not file.is_file():
             raise ConfigError(f"The values file {file} of {ctx.environment} does not exist.")
     return files
+
+
+def _lineage(ctx: Context[Inputs], scratch: Path) -> list[Path]:
+    """A values file with what the image was built from, for the pods' annotations.
+
+    It is a file, and not settings, so that it adds to the annotations that the other values files have.
+    """
+    if ctx.inputs.annotations is None:
+        return []
+    values: Json = ctx.outputs["image"]["labels"]
+    for name in reversed(ctx.inputs.annotations.split(".")):
+        values = {name: values}
+    file = scratch / "lineage.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return [file]
+
+
+def _labels(ctx: Context[Inputs]) -> dict[str, str]:
+    """What the release itself says of who deployed it; a value that no label can have is left out."""
+    told = {PROJECT: ctx.config.name, RUN: ctx.run_id}
+    return {name: value for name, value in told.items() if re.fullmatch(LABEL, value)}
 
 
 def _settings(ctx: Context[Inputs], pull_secret: str) -> list[str]:
@@ -105,8 +137,9 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
                 release=release,
                 chart=chart,
                 namespace=namespace,
-                values=files,
+                values=[*files, *_lineage(ctx, Path(scratch))],
                 settings=_settings(ctx, pull_secret),
+                labels=_labels(ctx),
                 timeout=ctx.inputs.timeout,
                 log=ctx.log,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import sys
 import tempfile
@@ -11,8 +13,18 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError
+from pipeline_tools.lineage.words import (
+    MODEL,
+    MODEL_SHA256,
+    MODEL_VERSION,
+    REVISION,
+    SOURCE,
+    TITLE,
+    VERSION,
+)
+from pipeline_tools.names import nearest
 from pipeline_tools.step import ARTIFACTORY, Context, Json, RunnerInputs, Step
-from pipeline_tools.systems import docker, pip
+from pipeline_tools.systems import docker, git, pip
 from pipeline_tools.systems.artifactory import from_config
 
 WHEELS = "wheels"
@@ -30,6 +42,10 @@ class Inputs(RunnerInputs):
         "so that it needs neither network nor credentials.",
     )
     python: str = Field("3.11", description="Python of the image, for which wheels are chosen.")
+    model: str | None = Field(
+        None,
+        description="Name of the package among the wheels that is the model: its version and digest become labels.",
+    )
     installer: str = Field("pip==26.2", description="Installer whose wheel is brought along.")
 
 
@@ -69,6 +85,34 @@ def _bring_wheels(ctx: Context[Inputs], into: Path) -> None:
     )
 
 
+def _model(ctx: Context[Inputs], wheels: Path) -> dict[str, str]:
+    """Labels that say which wheel is the model; none when no package is named."""
+    wanted = ctx.inputs.model
+    if wanted is None:
+        return {}
+    if ctx.inputs.wheels is None:
+        raise ConfigError(
+            f"image.model is {wanted}, but no wheels are brought into the image.",
+            hint="Set image.wheels to the requirements file that pins the model.",
+        )
+    there = {_normalised(wheel.name.split("-")[0]): wheel for wheel in wheels.glob("*.whl")}
+    wheel = there.get(_normalised(wanted))
+    if wheel is None:
+        raise ConfigError(
+            f"image.model is {wanted}, which is not among the wheels of {ctx.inputs.wheels}."
+            f"{nearest(_normalised(wanted), there)}",
+            hint="Name the package that the requirements pin.",
+        )
+    with wheel.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {MODEL: _normalised(wanted), MODEL_VERSION: wheel.name.split("-")[1], MODEL_SHA256: sha256}
+
+
+def _normalised(name: str) -> str:
+    """A package's name as repositories have it in their addresses (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     prefix = ctx.config.artifactory.docker
     if prefix is None:
@@ -85,17 +129,23 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         files = [(name, path) for name, path in files if not name.startswith(f"{WHEELS}/")]
         if ctx.inputs.wheels:
             _bring_wheels(ctx, scratch)
+        # in a pod there is no repository to ask
+        origin = git.remote(ctx.project) if ctx.tracked is None else ""
+        labels = {
+            TITLE: ctx.config.name,
+            VERSION: ctx.version,
+            REVISION: ctx.commit,
+            **({SOURCE: origin} if origin else {}),
+            **_model(ctx, scratch),
+        }
+        if ctx.inputs.wheels:
             files += [(f"{WHEELS}/{wheel.name}", wheel) for wheel in scratch.iterdir()]
         image = engine.build(
             docker.pack(files),
             dockerfile=ctx.inputs.dockerfile,
             tag=f"{repository}:{ctx.version}",
             arguments={"VERSION": ctx.version, "REVISION": ctx.commit, **ctx.inputs.build_args},
-            labels={
-                "org.opencontainers.image.title": ctx.config.name,
-                "org.opencontainers.image.version": ctx.version,
-                "org.opencontainers.image.revision": ctx.commit,
-            },
+            labels=labels,
             log=ctx.log,
         )
     finally:
@@ -106,6 +156,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         "tag": ctx.version,
         "digest": digest,
         "size_bytes": engine.size(image),
+        "labels": labels,
     }
 
 
@@ -119,6 +170,7 @@ image:
   dockerfile: Dockerfile
   build_args: {BASE_IMAGE: "python:3.11-slim"}
   wheels: requirements.txt
+  model: my-model
 """
 
 STEP = Step(
@@ -131,6 +183,7 @@ STEP = Step(
         "tag": "version and commit",
         "digest": "digest of the manifest: what is deployed",
         "size_bytes": "size, unpacked",
+        "labels": "its labels: what it was built from",
     },
     example=EXAMPLE,
     requires=("artifactory.url", "artifactory.docker"),

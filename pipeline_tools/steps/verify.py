@@ -9,8 +9,10 @@ from urllib.parse import quote
 import requests
 from pydantic import Field
 
-from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, QualityError
-from pipeline_tools.step import KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, Url, duration
+from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError, QualityError
+from pipeline_tools.ledger import write_json
+from pipeline_tools.lineage.words import LINEAGE
+from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, Url, duration
 from pipeline_tools.steps.deploy import target
 from pipeline_tools.systems.release import connect, selector, wanted_replicas
 
@@ -25,6 +27,9 @@ class Inputs(RunnerInputs):
     status_path: str = Field("/api/v1/status", description="Path that answers OK when the service serves.")
     model_path: str = Field("/api/v1/modelo?texto={text}", description="Path that classifies {text}.")
     golden: dict[str, str] = Field({}, description="Texts and the label that each must get.")
+    lineage: bool = Field(
+        True, description="Whether what runs is followed to what it was made from; a missing link is a warning."
+    )
     timeout: Duration = Field(duration("1m"), description="How long to wait for the release to be as wanted.")
 
 
@@ -86,7 +91,27 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
             wrong.append(f"{text!r} gave {answer.status_code} {answer.text.strip()[:100]!r}, not {label!r} ({url})")
     if wrong:
         raise QualityError(f"{len(wrong)} golden predictions are wrong in {namespace}.", details="\n".join(wrong))
-    return {"url": base, "ready": ready, "golden": len(ctx.inputs.golden)}
+    return {"url": base, "ready": ready, "golden": len(ctx.inputs.golden), **_follow(ctx)}
+
+
+def _follow(ctx: Context[Inputs]) -> dict[str, str]:
+    """What runs followed to its sources, for the report; whatever is wrong with that, the release is proven."""
+    if not ctx.inputs.lineage:
+        return {}
+    # here, and not above: they import the steps' declarations through the configuration's schema
+    from pipeline_tools.lineage.start import trace
+    from pipeline_tools.lineage.world import Systems
+
+    try:
+        world = Systems(ctx.project, lambda _: ctx.config, ctx.environment)
+        graph, start = trace(world, "pod", None)
+    except PipelineError as error:
+        ctx.log(f"warning: where the release came from cannot be told: {error.message}")
+        return {}
+    write_json(ctx.out / LINEAGE, {"start": start, "graph": graph.as_json()})
+    for gap in graph.gaps:
+        ctx.log(f"warning: {gap.says} {gap.hint}")
+    return {"lineage": f"{len(graph.gaps)} links are missing" if graph.gaps else "whole"}
 
 
 EXAMPLE = """\
@@ -109,10 +134,11 @@ STEP = Step(
         "url": "where the service answers",
         "ready": "number of ready pods",
         "golden": "number of predictions that were as wanted",
+        "lineage": "whether what runs could be followed to what it was made from",
     },
     example=EXAMPLE,
     requires=("verify.url",),
-    credentials=(KUBECONFIG,),
+    credentials=(KUBECONFIG, ARTIFACTORY),
     reads=lambda _: (),
     systems=("kubernetes", "deploy"),
     needs=("deploy",),

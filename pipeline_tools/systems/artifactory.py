@@ -31,6 +31,31 @@ MANIFESTS = ", ".join(
 )
 
 
+# Of an image's manifest: one that names an image for each platform.
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An artifact at ``target`` (``REPOSITORY/PATH``), with its properties."""
+
+    target: str
+    sha256: str
+    properties: Mapping[str, list[str]]
+
+    def value(self, name: str) -> str:
+        """The first value of a property; empty when it has none."""
+        return next(iter(self.properties.get(name) or [""]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image in a registry: the digest of its manifest, and the labels that it was built with."""
+
+    digest: str
+    labels: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
     """An artifact that is in a repository; ``new`` is False when the same bytes were there already."""
@@ -115,6 +140,32 @@ class Artifactory:
         found: dict[str, list[str]] = answer.json().get("properties", {}) if answer.ok else {}
         return found
 
+    def artifact(self, target: str) -> Artifact | None:
+        """The artifact at ``REPOSITORY/PATH``; None when there is none."""
+        sha256 = self.sha256(target)
+        if sha256 is None:
+            return None
+        return Artifact(target=target, sha256=sha256, properties=self.properties(target))
+
+    def find(self, repository: str, properties: Mapping[str, str]) -> list[Artifact]:
+        """The artifacts of a repository that have all of these properties, by path; ``*`` in a value is anything."""
+        answer = self._call(
+            "GET",
+            f"{self.url}/api/search/prop",
+            ok=(404,),
+            params={**properties, "repos": repository},
+            headers={"X-Result-Detail": "info, properties"},
+        )
+        found = [
+            Artifact(
+                target=f"{item['repo']}{item['path']}",
+                sha256=item.get("checksums", {}).get("sha256", ""),
+                properties=item.get("properties", {}),
+            )
+            for item in (answer.json()["results"] if answer.ok else [])
+        ]
+        return sorted(found, key=lambda artifact: artifact.target)
+
     def upload(self, path: Path, target: str, properties: Mapping[str, str]) -> Deployed:
         """Put a file at ``REPOSITORY/PATH`` with properties; the same bytes again are no change.
 
@@ -164,7 +215,35 @@ class Artifactory:
 
     def manifest_digest(self, image: str, reference: str) -> str | None:
         """Digest of the manifest of ``HOST/REPOSITORY/NAME`` at a tag or digest; None when there is none."""
-        host, _, name = image.partition("/")
-        url = f"{urlsplit(self.url).scheme}://{host}/v2/{name}/manifests/{reference}"
+        url = f"{self._registry(image)}/manifests/{reference}"
         answer = self._call("HEAD", url, ok=(404,), headers={"Accept": MANIFESTS})
         return answer.headers.get("Docker-Content-Digest") if answer.ok else None
+
+    def image(self, image: str, reference: str) -> Image | None:
+        """The image ``HOST/REPOSITORY/NAME`` at a tag or digest; None when there is none.
+
+        Of an image for several platforms the labels are those of the first: they are built from the same sources.
+        """
+        registry = self._registry(image)
+        answer = self._call("GET", f"{registry}/manifests/{reference}", ok=(404,), headers={"Accept": MANIFESTS})
+        if not answer.ok:
+            return None
+        digest = answer.headers.get("Docker-Content-Digest", reference)
+        manifest = answer.json()
+        if manifest.get("mediaType", answer.headers.get("Content-Type")) in INDEXES:
+            first = next(
+                (each for each in manifest["manifests"] if each.get("platform", {}).get("os") != "unknown"), None
+            )
+            below = first and self.image(image, first["digest"])
+            return Image(digest=digest, labels=below.labels if below else {})
+        config = self._call("GET", f"{registry}/blobs/{manifest['config']['digest']}", ok=()).json()
+        return Image(digest=digest, labels=(config.get("config") or {}).get("Labels") or {})
+
+    def tags(self, image: str) -> list[str]:
+        """Tags of the image ``HOST/REPOSITORY/NAME``, as many as the registry gives at once."""
+        answer = self._call("GET", f"{self._registry(image)}/tags/list", ok=(404,))
+        return list(answer.json().get("tags") or []) if answer.ok else []
+
+    def _registry(self, image: str) -> str:
+        host, _, name = image.partition("/")
+        return f"{urlsplit(self.url).scheme}://{host}/v2/{name}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Artifactory, Kubernetes
@@ -28,6 +30,28 @@ class Release:
     revision: int
     status: str
     chart: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What helm stores of a release's revision.
+
+    Attributes:
+        labels: of the release itself: what `upgrade` was given.
+        images: references of the images in what was rendered, sorted.
+        values: those that were set; the chart's own are not among them.
+    """
+
+    name: str
+    namespace: str
+    revision: int
+    status: str
+    deployed: str
+    chart: str
+    version: str
+    labels: Mapping[str, str]
+    images: tuple[str, ...]
+    values: Mapping[str, Json]
 
 
 def lint(chart: Path, values: Sequence[Path], *, log: Callable[[str], None], settings: Sequence[str] = ()) -> None:
@@ -82,17 +106,18 @@ def upgrade(
     namespace: str,
     values: Sequence[Path],
     settings: Sequence[str],
+    labels: Mapping[str, str],
     timeout: float,
     log: Callable[[str], None],
 ) -> None:
-    """Install or upgrade a release and wait until it is ready.
+    """Install or upgrade a release and wait until it is ready; ``labels`` are kept with the release itself.
 
     Raises:
         ProcessFailed: helm's own failure; the caller knows what to look at.
     """
     argv: list[str | Path] = ["helm", "upgrade", "--install", release, chart, "--namespace", namespace]
     argv += [*_values(values), *settings, *_cluster(cluster), "--wait", "--timeout", f"{timeout:.0f}s"]
-    argv += ["--history-max", "10"]
+    argv += ["--history-max", "10", "--labels", ",".join(f"{name}={value}" for name, value in labels.items())]
     run(argv, timeout=timeout + TIMEOUT, log=log)
 
 
@@ -131,6 +156,64 @@ def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
         )
         for entry in found
     ]
+
+
+def releases(cluster: Kubernetes, namespace: str) -> list[str]:
+    """Names of the releases in a namespace that are deployed or failed."""
+    argv = ["list", "--short", "--max", "10000", "--namespace", namespace]
+    return _ask(cluster, argv).splitlines()
+
+
+def details(cluster: Kubernetes, release: str, namespace: str) -> Details:
+    """What helm stores of the last revision of a release.
+
+    Raises:
+        InfrastructureError: the cluster does not answer, or there is no such release.
+    """
+
+    def get(what: str, *words: str) -> str:
+        return _ask(cluster, ["get", what, release, "--namespace", namespace, *words])
+
+    about: Json = json.loads(get("metadata", "--output", "json"))
+    return Details(
+        name=release,
+        namespace=namespace,
+        revision=int(about["revision"]),
+        status=str(about["status"]),
+        deployed=str(about["deployedAt"]),
+        chart=str(about["chart"]),
+        version=str(about["version"]),
+        labels=about.get("labels") or {},
+        images=images(get("manifest")),
+        values=json.loads(get("values", "--output", "json")) or {},
+    )
+
+
+def images(manifest: str) -> tuple[str, ...]:
+    """References of the images that the containers of rendered objects name, sorted."""
+    found: set[str] = set()
+
+    def walk(node: Json) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("containers", "initContainers") and isinstance(value, list):
+                    found.update(str(each["image"]) for each in value if isinstance(each, dict) and "image" in each)
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    for document in yaml.safe_load_all(manifest):
+        walk(document)
+    return tuple(sorted(found))
+
+
+def _ask(cluster: Kubernetes, words: Sequence[str]) -> str:
+    try:
+        return run(["helm", *words, *_cluster(cluster)], timeout=TIMEOUT).stdout
+    except ProcessFailed as error:
+        message = f"helm {words[0]} failed at the cluster."
+        raise explained("helm", error.result.stderr.strip(), message) from error
 
 
 def version() -> str:

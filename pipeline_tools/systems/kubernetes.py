@@ -21,6 +21,15 @@ from pipeline_tools.masking import mask
 
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5.0, 30.0)
+# What makes pods: the client's class and function that read it.
+WORKLOADS = {
+    "ReplicaSet": ("AppsV1Api", "read_namespaced_replica_set"),
+    "Deployment": ("AppsV1Api", "read_namespaced_deployment"),
+    "StatefulSet": ("AppsV1Api", "read_namespaced_stateful_set"),
+    "DaemonSet": ("AppsV1Api", "read_namespaced_daemon_set"),
+    "Job": ("BatchV1Api", "read_namespaced_job"),
+    "CronJob": ("BatchV1Api", "read_namespaced_cron_job"),
+}
 MANAGED_BY = {"app.kubernetes.io/managed-by": "pipeline-tools"}
 
 
@@ -37,6 +46,7 @@ class Container:
     """A container of a pod.
 
     Attributes:
+        repository: ``HOST/REPOSITORY/NAME`` that the running image was pulled from; empty before.
         digest: ``sha256:…`` of the running image; empty before it was pulled.
         state: ``waiting``, ``running`` or ``terminated``; empty before the node has seen it.
         reason: why it waits or ended (``ImagePullBackOff``, ``OOMKilled``).
@@ -46,6 +56,7 @@ class Container:
 
     name: str
     image: str
+    repository: str
     digest: str
     ready: bool
     restarts: int
@@ -57,11 +68,21 @@ class Container:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Who made an object: the entry of its ``ownerReferences`` that controls it."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pod:
     """A pod as the API server knows it; ``unschedulable`` is the scheduler's reason, or empty."""
 
     name: str
+    namespace: str
     uid: str
+    owner: Owner | None
     phase: str
     reason: str
     message: str
@@ -97,10 +118,11 @@ def parse_container(data: Mapping[str, Any]) -> Container:
     state = next(iter(states), "")
     about = states.get(state, {})
     last = (data.get("lastState") or {}).get("terminated") or {}
-    digest = (data.get("imageID") or "").rpartition("@")[2]
+    repository, _, digest = (data.get("imageID") or "").rpartition("@")
     return Container(
         name=data["name"],
         image=data.get("image", ""),
+        repository=repository.rpartition("://")[2],
         digest=digest if digest.startswith("sha256:") else "",
         ready=bool(data.get("ready")),
         restarts=int(data.get("restartCount", 0)),
@@ -112,6 +134,14 @@ def parse_container(data: Mapping[str, Any]) -> Container:
     )
 
 
+def parse_owner(metadata: Mapping[str, Any]) -> Owner | None:
+    """Who controls the object with this metadata; None when nobody does."""
+    for entry in metadata.get("ownerReferences") or ():
+        if entry.get("controller"):
+            return Owner(kind=entry["kind"], name=entry["name"])
+    return None
+
+
 def parse_pod(data: Mapping[str, Any]) -> Pod:
     """A pod from its JSON."""
     about, status = data["metadata"], data.get("status") or {}
@@ -120,7 +150,9 @@ def parse_pod(data: Mapping[str, Any]) -> Pod:
     waits = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
         name=about["name"],
+        namespace=about.get("namespace", ""),
         uid=about.get("uid", ""),
+        owner=parse_owner(about),
         phase=status.get("phase", ""),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -187,7 +219,20 @@ class Kubernetes:
         """One pod."""
         return parse_pod(self.call(f"read pod {namespace}/{name}", self.core.read_namespaced_pod, name, namespace))
 
-    def pods(self, namespace: str, selector: str) -> list[Pod]:
+    def metadata(self, namespace: str, owner: Owner) -> Mapping[str, Any] | None:
+        """The metadata of a workload; None for a kind that is not Kubernetes' own."""
+        from kubernetes import client
+
+        if owner.kind not in WORKLOADS:
+            return None
+        api, function = WORKLOADS[owner.kind]
+        read = getattr(getattr(client, api)(self._client), function)
+        found: Mapping[str, Any] = self.call(
+            f"read {owner.kind} {namespace}/{owner.name}", read, owner.name, namespace
+        )["metadata"]
+        return found
+
+    def pods(self, namespace: str, selector: str = "") -> list[Pod]:
         """The pods with these labels (``app=web,tier!=cache``), by name."""
         found = self.call(
             f"list pods in {namespace}", self.core.list_namespaced_pod, namespace, label_selector=selector

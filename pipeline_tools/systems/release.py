@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline_tools.config import schema
-from pipeline_tools.systems.kubernetes import Kubernetes, Pod
+from pipeline_tools.systems.kubernetes import Kubernetes, Pod, parse_owner
 
 EVENTS, LOG_LINES = 5, 15
+# What helm writes on every object of a release.
+RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 
 
 def connect(settings: schema.Kubernetes) -> Kubernetes:
     """The cluster that the configuration names."""
     kubeconfig = Path(settings.kubeconfig).expanduser() if settings.kubeconfig else None
     return Kubernetes(kubeconfig=kubeconfig, context=settings.context)
+
+
+def release_of(cluster: Kubernetes, pod: Pod) -> tuple[tuple[str, str] | None, str]:
+    """Namespace and name of the helm release that a pod belongs to, and where that was read, or looked for in vain.
+
+    Helm annotates every object that it makes, whatever the chart; the pod's owners lead up to one of these.
+    """
+    looked, owner, namespace = [f"pod {pod.name}"], pod.owner, pod.namespace
+    found: Mapping[str, Any] | None = {"annotations": pod.annotations}
+    while found is not None:
+        annotations = found.get("annotations") or {}
+        if RELEASE_NAME in annotations:
+            release = annotations.get(RELEASE_NAMESPACE, namespace), annotations[RELEASE_NAME]
+            return release, f"annotation {RELEASE_NAME} of {looked[-1]}"
+        if owner is None:
+            break
+        looked.append(f"{owner.kind} {owner.name}")
+        found = cluster.metadata(namespace, owner)
+        owner = parse_owner(found) if found is not None else None
+    return None, ", ".join(looked)
 
 
 def selector(release: str) -> str:

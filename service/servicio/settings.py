@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
     log_requests: bool = Field(True, description="Whether each answered request is a line of the log.")
 
+    pod: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$",
+        description="Namespace and name of the pod, told in the header Served-By of each answer; unset: not told.",
+    )
+
     capture_dir: Path | None = Field(None, description="Where predictions are kept for retraining; unset: nowhere.")
     capture_share: float = Field(1.0, ge=0, le=1, description="Share of the predictions that is kept.")
     capture_queue: int = Count(1000, description="Records that may wait to be written; more are dropped and counted.")

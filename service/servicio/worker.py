@@ -47,6 +47,8 @@ def start(settings: Settings, board: Board, number: int) -> WSGIApplication:
         slot.become(SERVING, about)
         log.info("worker %d (%d) is ready", number, os.getpid(), extra={"model": about})
     headers = {"Model-Version": model.version, "Model-Digest": model.digest, "Data-Digest": model.data_digest}
+    if settings.pod is not None:
+        headers["Served-By"] = settings.pod
     request_log = logs.RequestLog() if settings.log_requests else None
     return Door(app, admission, board, retry_after=settings.retry_after, headers=headers, log=request_log)
 

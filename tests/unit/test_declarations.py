@@ -83,6 +83,7 @@ def test_every_command_is_known() -> None:
         "generate",
         "history",
         "init",
+        "lineage",
         "plan",
         "run",
         "schema",

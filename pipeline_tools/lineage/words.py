@@ -1,0 +1,20 @@
+"""The names under which the steps write where things came from, and `lineage` reads it."""
+
+from __future__ import annotations
+
+# Labels of an image, which `deploy` repeats as annotations of the pods.
+TITLE, VERSION, REVISION, SOURCE = (
+    f"org.opencontainers.image.{name}" for name in ("title", "version", "revision", "source")
+)
+MODEL, MODEL_VERSION, MODEL_SHA256 = (f"lineage.model.{name}" for name in ("name", "version", "sha256"))
+# Labels of a release.
+PROJECT, RUN = "pipeline-tools/project", "pipeline-tools/run"
+# Properties of a wheel, and where the wheel itself says the same, in its linaje.json.
+CODE = ("vcs.revision", "vcs.url", ("code", "commit"))
+DATA = ("lineage.data.revision", "lineage.data.url", ("data", "commit"))
+BUILD, BUILD_NUMBER, METRIC = "build.name", "build.number", "lineage.metric."
+# Headers of an answer.
+SERVED_BY, MODEL_HEADER, DIGEST_HEADER, DATA_HEADER = "served-by", "model-version", "model-digest", "data-digest"
+REQUEST_ID = "x-request-id"
+# The file that `verify` leaves.
+LINEAGE = "lineage.json"
