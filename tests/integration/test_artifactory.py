@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -20,7 +21,7 @@ import yaml
 from artifactory import ArtifactoryPath
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, QualityError
-from pipeline_tools.systems.artifactory import Artifactory
+from pipeline_tools.systems.artifactory import Artifactory, Image
 
 DEPLOYER, READER = ("deployer", "deployer-pass-1"), ("reader", "reader-pass-2")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -135,6 +136,74 @@ def test_a_file_goes_in_with_properties_and_comes_back(ours: Artifactory, tmp_pa
         ours.upload(file, target, {})
     assert ours.sha256("generic-local/none") is None
     assert ours.properties("generic-local/none") == {}
+
+
+def test_artifacts_are_found_by_their_properties(url: str, ours: Artifactory, tmp_path: Path) -> None:
+    data = {"lineage.data.revision": "c0ffee12", "vcs.revision": "abc[1]"}
+    for name, properties in (("one", data), ("two", {**data, "lineage.data.revision": "c0ffee99"}), ("three", {})):
+        (tmp_path / name).write_text(name)
+        ours.upload(tmp_path / name, f"generic-local/found/{name}", properties)
+
+    def names(repository: str = "generic-local", **properties: str) -> list[str]:
+        found = ours.find(repository, {name.replace("_", "."): value for name, value in properties.items()})
+        return [artifact.target for artifact in found]
+
+    both = ["generic-local/found/one", "generic-local/found/two"]
+    assert names(lineage_data_revision="c0ffee12") == ["generic-local/found/one"]
+    assert names(lineage_data_revision="c0ffee*") == names(lineage_data_revision="") == both
+    assert names(lineage_data_revision="c0ffee??", vcs_revision="abc[1]") == both
+    assert names(lineage_data_revision="C0FFEE12") == names(lineage_data_revision="c0ffee") == []
+    assert names("pypi-local", lineage_data_revision="c0ffee*") == []
+    (one,) = ours.find("generic-local", {"lineage.data.revision": "c0ffee12"})
+    assert (one.sha256, one.value("vcs.revision"), one.value("other")) == (ours.sha256(one.target), "abc[1]", "")
+    assert one == ours.artifact("generic-local/found/one")
+    assert ours.artifact("generic-local/found/none") is None
+
+    # what the documentation says of it: addresses alone unless more is asked for, no repository named means all
+    search = f"{url}/api/search/prop"
+    plain = requests.get(search, params={"lineage.data.revision": "c0ffee12"}, auth=READER, timeout=10).json()
+    assert plain == {"results": [{"uri": f"{url}/api/storage/generic-local/found/one"}]}
+    for query, user, status in (("", READER, 400), ("?a=b", ("reader", "wrong"), 401), ("?a=b&repos=no", READER, 404)):
+        assert requests.get(search + query, auth=user, timeout=10).status_code == status
+
+
+def push(host: str, name: str, content: bytes, kind: str, tag: str | None = None) -> dict[str, str | int]:
+    """Put a blob, or with ``tag`` a manifest, as the registry's protocol says; returns its descriptor."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    where = f"http://{host}/v2/docker-local/{name}"
+    if tag is None:
+        place = requests.post(f"{where}/blobs/uploads/", auth=DEPLOYER, timeout=10).headers["Location"]
+        answer = requests.put(place, params={"digest": digest}, data=content, auth=DEPLOYER, timeout=10)
+    else:
+        headers = {"Content-Type": kind}
+        answer = requests.put(f"{where}/manifests/{tag}", data=content, headers=headers, auth=DEPLOYER, timeout=10)
+    assert answer.status_code == 201, answer.text
+    return {"mediaType": kind, "digest": digest, "size": len(content)}
+
+
+def test_the_labels_of_an_image_and_of_one_for_several_platforms(host: str, ours: Artifactory) -> None:
+    oci = "application/vnd.oci.image"
+    labelled = json.dumps({"config": {"Labels": {"a": "ñ"}}}).encode()
+    config = push(host, "labelled", labelled, f"{oci}.config.v1+json")
+    manifest = {"schemaVersion": 2, "mediaType": f"{oci}.manifest.v1+json", "config": config, "layers": []}
+    first = push(host, "labelled", json.dumps(manifest).encode(), f"{oci}.manifest.v1+json", "one")
+    # an attestation stands before the image
+    others = [{**first, "platform": {"os": os, "architecture": "amd64"}} for os in ("unknown", "linux")]
+    index = {"schemaVersion": 2, "mediaType": f"{oci}.index.v1+json", "manifests": others}
+    both = push(host, "labelled", json.dumps(index).encode(), f"{oci}.index.v1+json", "many")
+
+    image = f"{host}/docker-local/labelled"
+    for reference, digest in (("one", first["digest"]), (first["digest"], first["digest"]), ("many", both["digest"])):
+        assert ours.image(image, str(reference)) == Image(digest=str(digest), labels={"a": "ñ"})
+    assert ours.image(image, "none") is None
+    assert ours.image(f"{host}/docker-local/none", "one") is None
+    assert sorted(ours.tags(image)) == ["many", "one"]
+    assert ours.tags(f"{host}/docker-local/none") == []
+
+    bare = push(host, "labelled", b"{}", f"{oci}.config.v1+json")
+    push(host, "labelled", json.dumps({**manifest, "config": bare}).encode(), f"{oci}.manifest.v1+json", "bare")
+    found = ours.image(image, "bare")
+    assert found is not None and found.labels == {}
 
 
 def test_errors_have_their_class(url: str, ours: Artifactory, tmp_path: Path) -> None:
