@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Literal, get_args
 
 from pipeline_tools.errors import QualityError
@@ -58,6 +60,11 @@ class Gap:
     exit_code: int = QualityError.exit_code
 
 
+def short(text: str) -> str:
+    """A text with digests and commits by their first twelve digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b", r"\1", text)
+
+
 class Graph:
     """Nodes by key, in the order in which they were found."""
 
@@ -93,6 +100,24 @@ class Graph:
     def products(self, key: str) -> Iterator[Link]:
         """The links to what came of a node."""
         return (link for link in self.links if link.origin == key)
+
+    def shortest(self) -> list[Link]:
+        """One link between two nodes, and none that a longer way says as well: a pod's image is also its release's."""
+        once: dict[tuple[str, str], Link] = {}
+        beyond: dict[str, set[str]] = {}
+        for link in self.links:
+            once.setdefault((link.of, link.origin), link)
+            beyond.setdefault(link.of, set()).add(link.origin)
+
+        @cache
+        def reaches(above: str, below: str) -> bool:
+            return any(other == below or reaches(other, below) for other in beyond.get(above, ()))
+
+        return [
+            link
+            for (above, below), link in once.items()
+            if not any(reaches(other, below) for other in beyond[above] - {below})
+        ]
 
     def around(self, start: str) -> Graph:
         """The part that has to do with one node: what it came from, what came of it, and the gaps of these."""

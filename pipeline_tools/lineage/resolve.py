@@ -21,15 +21,14 @@ from pipeline_tools.lineage.words import (
     DATA,
     DATA_HEADER,
     DIGEST_HEADER,
+    IS_DEPLOYED,
     METRIC,
     MODEL,
     MODEL_HEADER,
     MODEL_SHA256,
     MODEL_VERSION,
-    PROJECT,
     REQUEST_ID,
     REVISION,
-    RUN,
     SERVED_BY,
     SOURCE,
     TITLE,
@@ -202,7 +201,8 @@ class Resolver:
         """A pod."""
         state = "ready" if pod.ready else pod.phase.lower() + ", not ready"
         facts = {"namespace": pod.namespace, "state": state}
-        key = self.graph.add(Node(kind="pod", id=f"{place.environment}/{pod.name}", title=pod.name, facts=facts))
+        name = f"{place.environment}/{pod.name}"
+        key = self.graph.add(Node(kind="pod", id=name, title=name, facts=facts))
         if not self.first(key):
             return key
         with self.asking(key):
@@ -227,9 +227,8 @@ class Resolver:
 
     def release(self, place: Place, name: str) -> str:
         """A release, without its pods."""
-        key = self.graph.add(
-            Node(kind="release", id=f"{place.environment}/{name}", title=name, facts={"environment": place.environment})
-        )
+        known = f"{place.environment}/{name}"
+        key = self.graph.add(Node(kind="release", id=known, title=known))
         if not self.first(key):
             return key
         with self.asking(key):
@@ -238,12 +237,11 @@ class Resolver:
                 self.graph.gap(key, f"helm does not know the release {name} any more.", "Deploy it again.")
                 return key
             facts = {"revision": str(about.revision), "status": about.status, "deployed": about.deployed}
-            told = {"project": about.labels.get(PROJECT, ""), "run": about.labels.get(RUN, "")}
-            node = self.graph.nodes[key]
-            facts |= {name: value for name, value in told.items() if value}
-            self.graph.add(Node(kind="release", id=node.id, title=node.title, facts=facts))
-            if RUN not in about.labels:
-                says = f"The release does not say which run deployed it: it has no label {RUN}."
+            told = re.fullmatch(IS_DEPLOYED, about.description)
+            facts |= told.groupdict() if told else {}
+            self.graph.add(Node(kind="release", id=known, title="", facts=facts))
+            if told is None:
+                says = f"The release does not say which run deployed it: helm describes it as {about.description!r}."
                 self.graph.gap(key, says, "Deploy it with the step `deploy`, which writes it.")
             chart = self._chart(about.chart, about.version)
             self.graph.link(key, chart, "installed from the chart", "what helm stores of the release")
@@ -313,7 +311,14 @@ class Resolver:
             says = f"The image was built with changes that are in no commit ({where.format(VERSION)}: {version})."
             self.graph.gap(key, says, "Commit them, build and deploy again.")
         if revision := labels.get(REVISION):
-            self._made_by(key, revision, labels.get(SOURCE, ""), "built from the commit", where.format(REVISION))
+            self._made_by(
+                key,
+                revision,
+                labels.get(SOURCE, ""),
+                labels.get(TITLE, ""),
+                "built from the commit",
+                where.format(REVISION),
+            )
         else:
             says = f"The image does not say which commit it was built from: it has no label {REVISION}."
             self.graph.gap(key, says, BUILD_AGAIN)
@@ -350,25 +355,29 @@ class Resolver:
         return key
 
     def _wheel(self, key: str, wheel: Artifact) -> None:
-        node = self.graph.nodes[key]
+        node, file = self.graph.nodes[key], wheel.target.rpartition("/")[2]
         facts = {"sha256": wheel.sha256, "file": wheel.target}
         told = {"built by": wheel.value(BUILD), "in run": wheel.value(BUILD_NUMBER)}
         facts |= {name: value for name, value in told.items() if value}
         metrics = {name: wheel.value(name) for name in sorted(wheel.properties) if name.startswith(METRIC)}
         facts |= {name.removeprefix(METRIC): value for name, value in metrics.items()}
         self.graph.add(Node(kind="model", id=node.id, title=node.title, facts=facts))
-        for says, (revision, url, inside) in (("trained by the code", CODE), ("trained on the data", DATA)):
-            found, read = wheel.value(revision), f"property {revision} of {wheel.target}"
+        package = node.id.partition("==")[0]
+        for role, says, (revision, url, inside) in (
+            (package, "trained by the code", CODE),
+            ("data", "trained on the data", DATA),
+        ):
+            found, read = wheel.value(revision), f"property {revision} of {file}"
             with self.asking(key):
                 if not found:
-                    found, read = _at(self.world.inside(wheel.target).about, inside), f"linaje.json in {wheel.target}"
+                    found, read = _at(self.world.inside(wheel.target).about, inside), f"linaje.json in {file}"
                 address = wheel.value(url)
-                commit = self._made_by(key, found, address, says, read)
-                if commit is not None and says == "trained on the data":
+                commit = self._made_by(key, found, address, role, says, read)
+                if commit is not None and role == "data":
                     self._sources(commit, address)
 
-    def _made_by(self, key: str, revision: str, url: str, says: str, read: str) -> str | None:
-        """The commit that a thing was made from; None when it was none."""
+    def _made_by(self, key: str, revision: str, url: str, role: str, says: str, read: str) -> str | None:
+        """The commit that a thing was made from, ``role`` is what it is the commit of; None when it was none."""
         title = self.graph.nodes[key].title
         clean = revision.removesuffix("-dirty")
         if not re.fullmatch(COMMIT, clean):
@@ -376,17 +385,17 @@ class Resolver:
             says_no = f"{title}: by which commit it was {says} is not known: {what}."
             self.graph.gap(key, says_no, "Make it again with its own pipeline, from a commit.")
             return None
-        commit = self.commit(clean, url)
+        commit = self.commit(clean, url, role)
         self.graph.link(key, commit, says, read)
         if clean != revision:
             changed = f"{title}: {clean[:12]} had changes that are in no commit ({read})."
             self.graph.gap(key, changed, "Commit them, and make it again.")
         return commit
 
-    def commit(self, name: str, url: str) -> str:
-        """A commit, of the repository at ``url`` if that is known."""
+    def commit(self, name: str, url: str, role: str = "") -> str:
+        """A commit, of the repository at ``url`` if that is known, and of what it is one."""
         facts = {"repository": url} if url else {}
-        key = self.graph.add(Node(kind="commit", id=name, title=name[:12], facts=facts))
+        key = self.graph.add(Node(kind="commit", id=name, title=f"{role} {name[:12]}".strip(), facts=facts))
         if self.first(key, url):
             with self.asking(key):
                 found = self.world.commit(name, url)

@@ -9,41 +9,33 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline_tools.lineage.graph import KINDS, Graph, Node
+from pipeline_tools.lineage.graph import KINDS, Graph, Link, Node, short
 from pipeline_tools.masking import mask
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A node on the way from the start: how far it is, by what it is linked, and whether it stood above already."""
+    """A node on the way from the start: how far it is, its link, and whether it stood above already."""
 
     depth: int
     node: Node
-    says: str
-    read: str
+    link: Link
     again: bool
 
 
 def rows(graph: Graph, start: str, *, back: bool) -> Iterator[Row]:
     """What a node came from, or with ``back`` what came of it: each node once in full, the start itself left out."""
     seen = {start}
+    links = graph.shortest()
 
     def walk(key: str, depth: int) -> Iterator[Row]:
-        links = graph.products(key) if back else graph.origins(key)
-        beyond: dict[str, list[tuple[str, str]]] = {}
-        for link in links:
-            beyond.setdefault(link.of if back else link.origin, []).append((link.says, link.read))
-        for other in sorted(beyond, key=lambda other: KINDS.index(graph.nodes[other].kind)):
+        beyond = [
+            (link.of if back else link.origin, link) for link in links if key == (link.origin if back else link.of)
+        ]
+        for other, link in sorted(beyond, key=lambda each: KINDS.index(graph.nodes[each[0]].kind)):
             again = other in seen
             seen.add(other)
-            says, reads = zip(*beyond[other], strict=True)
-            yield Row(
-                depth=depth,
-                node=graph.nodes[other],
-                says=" and ".join(dict.fromkeys(says)),
-                read="; ".join(dict.fromkeys(reads)),
-                again=again,
-            )
+            yield Row(depth=depth, node=graph.nodes[other], link=link, again=again)
             if not again:
                 yield from walk(other, depth + 1)
 
@@ -51,8 +43,8 @@ def rows(graph: Graph, start: str, *, back: bool) -> Iterator[Row]:
 
 
 def facts(node: Node) -> str:
-    """What is known of a node, in one line."""
-    return ", ".join(f"{name} {value}" for name, value in node.facts.items())
+    """What is known of a node, in one line; not what its title says."""
+    return ", ".join(f"{name} {value}" for name, value in node.facts.items() if name not in ("namespace", "file"))
 
 
 def table(graph: Graph, start: str, console: Console) -> None:
@@ -69,8 +61,9 @@ def table(graph: Graph, start: str, console: Console) -> None:
     if nothing and not graph.gaps:
         console.print("Nothing that runs or is published came of it.")
     for gap in graph.gaps:
-        where = f"{graph.nodes[gap.of].kind} {graph.nodes[gap.of].title}: " if gap.of else ""
-        console.print(f"\n[bold red]✘ missing[/bold red] {escape(mask(where + gap.says))}", soft_wrap=True)
+        where = f"{graph.nodes[gap.of].kind} {graph.nodes[gap.of].title}" if gap.of else "what runs"
+        says = escape(mask(f"at {where}: {gap.says}"))
+        console.print(f"\n[bold red]✘ missing[/bold red] {says}", soft_wrap=True)
         if gap.hint:
             console.print(f"→ {escape(mask(gap.hint))}", soft_wrap=True)
 
@@ -81,7 +74,7 @@ def _table(found: list[Row]) -> Table:
         made.add_column(heading, overflow="fold")
     for row in found:
         what = f"{'  ' * (row.depth - 1)}{row.node.kind}"
-        about = "(above)" if row.again else facts(row.node)
-        cells = (what, row.node.title, about, f"{row.says}: {row.read}")
+        about = "(above)" if row.again else short(facts(row.node))
+        cells = (what, row.node.title, about, f"{row.link.says}: {row.link.read}")
         made.add_row(*(escape(mask(cell)) for cell in cells), style="dim" if row.again else "")
     return made

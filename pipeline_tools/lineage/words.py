@@ -7,8 +7,9 @@ TITLE, VERSION, REVISION, SOURCE = (
     f"org.opencontainers.image.{name}" for name in ("title", "version", "revision", "source")
 )
 MODEL, MODEL_VERSION, MODEL_SHA256 = (f"lineage.model.{name}" for name in ("name", "version", "sha256"))
-# Labels of a release.
-PROJECT, RUN = "pipeline-tools/project", "pipeline-tools/run"
+# What helm keeps with a release, and shows in its history.
+DEPLOYED = "run {run} of {project} {version}"
+IS_DEPLOYED = r"run (?P<run>\S+) of (?P<project>\S+) (?P<version>\S+)"
 # Properties of a wheel, and where the wheel itself says the same, in its linaje.json.
 CODE = ("vcs.revision", "vcs.url", ("code", "commit"))
 DATA = ("lineage.data.revision", "lineage.data.url", ("data", "commit"))

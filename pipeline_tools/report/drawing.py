@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline_tools.lineage.graph import Graph, Link, Node
+from pipeline_tools.lineage.graph import Graph, Link, Node, short
 
 # Sizes in the drawing's own units, about a pixel each.
-WIDTH, HEIGHT, BESIDE, BELOW = 232, 60, 20, 44
+WIDTH, HEIGHT, BESIDE, BELOW = 268, 60, 20, 44
 # More things than these that are linked alike are one box.
 ALIKE = 4
 # Characters that fit into a box.
-TITLE, ABOUT = 29, 36
+TITLE, ABOUT = 34, 39
 # What is told of each kind in its box: the first of these that is known.
 TOLD = {
     "request": ("model-version",),
@@ -61,7 +61,7 @@ class Drawing:
 
 def draw(graph: Graph, start: str) -> Drawing:
     """Rows from what answers down to what it was made from."""
-    links = _shortest(graph.links)
+    links = graph.shortest()
     groups = _alike(graph.nodes, links, start)
     of = {key: name for name, keys in groups.items() for key in keys}
     joined: dict[tuple[str, str], list[Link]] = {}
@@ -88,23 +88,6 @@ def draw(graph: Graph, start: str) -> Drawing:
     missing = f" {len(graph.gaps)} links are missing." if graph.gaps else ""
     summary = f"From what runs to what it was made from: {chain}.{missing}"
     return Drawing(width=width, height=height, boxes=boxes, lines=lines, summary=summary)
-
-
-def _shortest(links: Iterable[Link]) -> list[Link]:
-    """The links without those that a longer way says as well: a pod's image is also its release's."""
-    beyond: dict[str, set[str]] = {}
-    once = {(link.of, link.origin): link for link in reversed(list(links))}
-    for above, below in once:
-        beyond.setdefault(above, set()).add(below)
-
-    def reaches(above: str, below: str) -> bool:
-        return any(other == below or reaches(other, below) for other in beyond.get(above, ()))
-
-    return [
-        link
-        for (above, below), link in reversed(once.items())
-        if not any(reaches(other, below) for other in beyond[above] - {below})
-    ]
 
 
 def _alike(nodes: Mapping[str, Node], links: Iterable[Link], start: str) -> dict[str, list[str]]:
@@ -154,7 +137,7 @@ def _box(nodes: list[Node], place: tuple[float, float], *, broken: bool, start: 
         full = "\n".join(node.title for node in nodes)
     else:
         known = [(name, first.facts[name]) for name in TOLD[first.kind] if first.facts.get(name)]
-        title, about = first.title, " ".join(known[0]) if known else ""
+        title, about = first.title, short(" ".join(known[0])) if known else ""
         full = "\n".join([first.id, *(f"{name}: {value}" for name, value in first.facts.items())])
     return Box(
         kind=first.kind,

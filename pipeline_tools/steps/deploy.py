@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,15 +13,12 @@ from pydantic import Field
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError
-from pipeline_tools.lineage.words import PROJECT, RUN
+from pipeline_tools.lineage.words import DEPLOYED
 from pipeline_tools.process import ProcessFailed, ProcessTimeout
 from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, duration
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
 from pipeline_tools.systems.release import connect, diagnose
-
-# What Kubernetes takes as a label's value.
-LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
 class Inputs(RunnerInputs):
@@ -74,12 +70,6 @@ def _lineage(ctx: Context[Inputs], scratch: Path) -> list[Path]:
     file = scratch / "lineage.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     return [file]
-
-
-def _labels(ctx: Context[Inputs]) -> dict[str, str]:
-    """What the release itself says of who deployed it; a value that no label can have is left out."""
-    told = {PROJECT: ctx.config.name, RUN: ctx.run_id}
-    return {name: value for name, value in told.items() if re.fullmatch(LABEL, value)}
 
 
 def _settings(ctx: Context[Inputs], pull_secret: str) -> list[str]:
@@ -139,7 +129,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
                 namespace=namespace,
                 values=[*files, *_lineage(ctx, Path(scratch))],
                 settings=_settings(ctx, pull_secret),
-                labels=_labels(ctx),
+                description=DEPLOYED.format(run=ctx.run_id, project=ctx.config.name, version=ctx.version),
                 timeout=ctx.inputs.timeout,
                 log=ctx.log,
             )

@@ -110,12 +110,16 @@ def fetch(url: str, name: str, into: Path) -> None:
 
 def inside(folder: Path, name: str, folders: Collection[str]) -> list[Entry]:
     """What is directly in the folders of these names, wherever they are in a commit."""
-    tree = ["git", "ls-tree", "-z", "--full-tree"]
-    listed = run([*tree, "-d", "-r", "--name-only", name], cwd=folder, timeout=TIMEOUT).stdout.split("\0")
+    listed = _tree(folder, name, "-d", "-r", "--name-only")
     found = []
     for path in (path for path in listed if path.rpartition("/")[2] in folders):
-        for line in filter(None, run([*tree, f"{name}:{path}"], cwd=folder, timeout=TIMEOUT).stdout.split("\0")):
+        for line in _tree(folder, f"{name}:{path}"):
             about, _, entry = line.partition("\t")
             _, kind, content = about.split()
             found.append(Entry(path=f"{path}/{entry}" + ("/" if kind == "tree" else ""), id=content))
     return found
+
+
+def _tree(folder: Path, tree: str, *options: str) -> list[str]:
+    argv = ["git", "ls-tree", "-z", "--full-tree", *options, tree]
+    return [line for line in run(argv, cwd=folder, timeout=TIMEOUT).stdout.rstrip("\n").split("\0") if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,14 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release as `helm` knows it; ``status`` is deployed, failed, pending-upgrade …"""
+    """A revision as `helm` knows it; ``status`` is deployed, failed, pending-upgrade …, ``description`` a sentence."""
 
     name: str
     namespace: str
     revision: int
     status: str
     chart: str
+    description: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Details:
     """What helm stores of a release's revision.
 
     Attributes:
-        labels: of the release itself: what `upgrade` was given.
+        description: what `upgrade` was given; of a rollback that of the revision that it went back to.
         images: references of the images in what was rendered, sorted.
         values: those that were set; the chart's own are not among them.
     """
@@ -49,7 +51,7 @@ class Details:
     deployed: str
     chart: str
     version: str
-    labels: Mapping[str, str]
+    description: str
     images: tuple[str, ...]
     values: Mapping[str, Json]
 
@@ -106,18 +108,18 @@ def upgrade(
     namespace: str,
     values: Sequence[Path],
     settings: Sequence[str],
-    labels: Mapping[str, str],
+    description: str,
     timeout: float,
     log: Callable[[str], None],
 ) -> None:
-    """Install or upgrade a release and wait until it is ready; ``labels`` are kept with the release itself.
+    """Install or upgrade a release and wait until it is ready; helm keeps ``description`` with the revision.
 
     Raises:
         ProcessFailed: helm's own failure; the caller knows what to look at.
     """
     argv: list[str | Path] = ["helm", "upgrade", "--install", release, chart, "--namespace", namespace]
     argv += [*_values(values), *settings, *_cluster(cluster), "--wait", "--timeout", f"{timeout:.0f}s"]
-    argv += ["--history-max", "10", "--labels", ",".join(f"{name}={value}" for name, value in labels.items())]
+    argv += ["--history-max", "10", "--description", description]
     run(argv, timeout=timeout + TIMEOUT, log=log)
 
 
@@ -153,6 +155,7 @@ def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
             revision=int(entry["revision"]),
             status=str(entry["status"]),
             chart=str(entry["chart"]),
+            description=str(entry.get("description", "")),
         )
         for entry in found
     ]
@@ -183,10 +186,20 @@ def details(cluster: Kubernetes, release: str, namespace: str) -> Details:
         deployed=str(about["deployedAt"]),
         chart=str(about["chart"]),
         version=str(about["version"]),
-        labels=about.get("labels") or {},
+        description=described(history(cluster, release, namespace), int(about["revision"])),
         images=images(get("manifest")),
         values=json.loads(get("values", "--output", "json")) or {},
     )
+
+
+def described(revisions: Sequence[Release], revision: int) -> str:
+    """The description of a revision; of a rollback, that of what it went back to, as long as helm remembers it."""
+    words = {each.revision: each.description for each in revisions}
+    found = words.get(revision, "")
+    while (back := re.fullmatch(r"Rollback to ([0-9]+)", found)) and int(back[1]) < revision:
+        revision = int(back[1])
+        found = words.get(revision, "")
+    return found
 
 
 def images(manifest: str) -> tuple[str, ...]:
