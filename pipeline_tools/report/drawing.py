@@ -85,7 +85,7 @@ def draw(graph: Graph, start: str) -> Drawing:
     )
     chain = ", ".join(" and ".join(dict.fromkeys(graph.nodes[groups[name][0]].kind for name in row)) for row in rows)
     height = len(rows) * (HEIGHT + BELOW) - BELOW
-    missing = f" {len(graph.gaps)} links are missing." if graph.gaps else ""
+    missing = f" Missing links: {len(graph.gaps)}." if graph.gaps else ""
     summary = f"From what runs to what it was made from: {chain}.{missing}"
     return Drawing(width=width, height=height, boxes=boxes, lines=lines, summary=summary)
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from pipeline_tools.display import MARKS
 from pipeline_tools.ledger import read_json
 from pipeline_tools.lineage.graph import Graph, from_json
 from pipeline_tools.lineage.show import facts, rows
@@ -93,6 +94,7 @@ def write(record: RunRecord, path: Path) -> None:
         outcome=outcome,
         pairs=pairs,
         bar=bar,
+        marks=MARKS,
         files=files,
         lineages=list(lineages(record)),
         began=datetime.fromisoformat(record.started),

@@ -111,7 +111,7 @@ def _follow(ctx: Context[Inputs]) -> dict[str, str]:
     write_json(ctx.out / LINEAGE, {"start": start, "graph": graph.as_json()})
     for gap in graph.gaps:
         ctx.log(f"warning: {gap.says} {gap.hint}")
-    return {"lineage": f"{len(graph.gaps)} links are missing" if graph.gaps else "whole"}
+    return {"lineage": f"missing links: {len(graph.gaps)}" if graph.gaps else "whole"}
 
 
 EXAMPLE = """\

@@ -94,7 +94,7 @@ def commit(folder: Path, name: str) -> Commit | None:
 
 
 def fetch(url: str, name: str, into: Path) -> None:
-    """Bring one commit, without the content of its files, into a new bare repository.
+    """Bring one commit, without the content of its files where the server can, into a new bare repository.
 
     Raises:
         ConfigError: the repository has no such commit, or the address is of a kind that is not allowed.
