@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import requests
@@ -12,9 +13,23 @@ from pydantic import Field
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError, QualityError
 from pipeline_tools.ledger import write_json
 from pipeline_tools.lineage.words import LINEAGE
-from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, Url, duration
+from pipeline_tools.step import (
+    ARTIFACTORY,
+    KUBECONFIG,
+    Context,
+    Credential,
+    Duration,
+    Json,
+    RunnerInputs,
+    Step,
+    Url,
+    duration,
+)
 from pipeline_tools.steps.deploy import target
 from pipeline_tools.systems.release import connect, selector, wanted_replicas
+
+if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Config
 
 # One answer of the service, seconds.
 CALL_TIMEOUT = 5.0
@@ -114,6 +129,12 @@ def _follow(ctx: Context[Inputs]) -> dict[str, str]:
     return {"lineage": f"missing links: {len(graph.gaps)}" if graph.gaps else "whole"}
 
 
+def _asks(config: Config) -> tuple[Credential, ...]:
+    """Artifactory's only when what runs is followed into it."""
+    follow = config.section("verify").lineage and config.artifactory.url is not None
+    return (KUBECONFIG, ARTIFACTORY) if follow else (KUBECONFIG,)
+
+
 EXAMPLE = """\
 name: my-service
 verify:
@@ -139,8 +160,9 @@ STEP = Step(
     example=EXAMPLE,
     requires=("verify.url",),
     credentials=(KUBECONFIG, ARTIFACTORY),
+    asks=_asks,
     reads=lambda _: (),
-    systems=("kubernetes", "deploy"),
+    systems=("kubernetes", "deploy", "artifactory", "image", "lineage"),
     needs=("deploy",),
     uses=("deploy",),
     per_environment=True,
