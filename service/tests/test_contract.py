@@ -32,7 +32,7 @@ def test_the_document_is_openapi_3_1() -> None:
     }
 
 
-@pytest.mark.parametrize("header", ["Model-Version", "Model-Digest", "Data-Digest"])
+@pytest.mark.parametrize("header", ["Model-Version", "Model-Digest", "Data-Digest", "Served-By"])
 def test_what_the_status_answers_has_is_documented(header: str) -> None:
     answers = schema.raw_schema["paths"]["/api/v1/status"]["get"]["responses"]
     assert header in answers["200"]["headers"]

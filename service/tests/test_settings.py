@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from servicio.settings import Settings, SettingsError, table
 
+from tests.conftest import serving
+
 SERVICE = Path(__file__).resolve().parents[1]
 
 
@@ -43,3 +45,11 @@ def test_a_wrong_setting_ends_the_start() -> None:
 
 def test_the_readme_has_the_table() -> None:
     assert table() in (SERVICE / "README.md").read_text(encoding="utf-8"), "python3 -m servicio.settings prints it"
+
+
+def test_each_answer_tells_its_pod_when_that_is_known() -> None:
+    with serving(POD="prod/web-7d9c-x1") as running:
+        for answer in (running.classify(), running.get("/api/v1/status"), running.get("/none")):
+            assert answer.headers["served-by"] == "prod/web-7d9c-x1"
+    with serving() as running:
+        assert "served-by" not in running.classify().headers

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
@@ -19,9 +22,11 @@ from pipeline_tools.lineage import answers, start
 from pipeline_tools.lineage.graph import Graph, from_json
 from pipeline_tools.lineage.resolve import Inside, Place
 from pipeline_tools.lineage.show import rows, table
+from pipeline_tools.lineage.words import DEPLOYED, IS_DEPLOYED
 from pipeline_tools.lineage.world import LARGEST, read_wheel
 from pipeline_tools.report import html
 from pipeline_tools.report.drawing import draw
+from pipeline_tools.steps import deploy, image
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.artifactory import Artifact, Image
 from pipeline_tools.systems.git import Commit, Entry
@@ -578,6 +583,43 @@ def test_a_wheel_that_is_none_is_refused(files: dict[str, bytes], tmp_path: Path
     (tmp_path / "x.whl").write_bytes(b"no zip")
     with pytest.raises(ConfigError):
         read_wheel(tmp_path / "x.whl")
+
+
+# ── what the steps write is what is read ──
+
+
+def step(**inputs: Any) -> Any:
+    config = SimpleNamespace(name="web")
+    outputs = {"image": {"labels": LABELS}}
+    return SimpleNamespace(inputs=SimpleNamespace(**inputs), config=config, outputs=outputs)
+
+
+def test_an_image_is_labelled_with_the_wheel_that_is_its_model(tmp_path: Path) -> None:
+    (tmp_path / "el_modelo-2.0.0-py3-none-any.whl").write_bytes(b"x")
+    (tmp_path / "flask-3.0-py3-none-any.whl").write_bytes(b"y")
+    (tmp_path / "old-1.0.tar.gz").write_bytes(b"z")
+    sha256 = hashlib.sha256(b"x").hexdigest()
+    wanted = {"lineage.model.name": "el-modelo", "lineage.model.version": "2.0.0", "lineage.model.sha256": sha256}
+    for name in ("el-modelo", "El_Modelo"):
+        assert image._model(step(model=name, wheels="requirements.txt"), tmp_path) == wanted
+    assert image._model(step(model=None, wheels="requirements.txt"), tmp_path) == {}
+    with pytest.raises(ConfigError, match="Did you mean 'el-modelo'"):
+        image._model(step(model="el-model", wheels="requirements.txt"), tmp_path)
+    with pytest.raises(ConfigError, match="no wheels are brought"):
+        image._model(step(model="el-modelo", wheels=None), tmp_path)
+
+
+def test_a_deployment_repeats_the_labels_where_the_chart_takes_annotations(tmp_path: Path) -> None:
+    (file,) = deploy._lineage(step(annotations="pods.annotations"), tmp_path)
+    assert yaml.safe_load(file.read_text()) == {"pods": {"annotations": LABELS}}
+    assert deploy._lineage(step(annotations=None), tmp_path) == []
+
+
+def test_the_description_of_a_release_is_read_as_it_was_written() -> None:
+    written = DEPLOYED.format(run="20261125-102532-47f5", project="web", version="1.0.0-gabc-dirty")
+    told = re.fullmatch(IS_DEPLOYED, written)
+    assert told is not None
+    assert told.groupdict() == {"run": "20261125-102532-47f5", "project": "web", "version": "1.0.0-gabc-dirty"}
 
 
 # ── what people look at ──
