@@ -16,6 +16,10 @@ Kind = Literal["request", "pod", "release", "chart", "image", "model", "commit",
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
+# Of the JSON form.
+VERSION = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """A thing.
@@ -144,7 +148,7 @@ class Graph:
     def as_json(self) -> Json:
         """The graph as `from_json` reads it."""
         return {
-            "version": 1,
+            "version": VERSION,
             "whole": not self.gaps,
             "nodes": [{"key": node.key, **asdict(node)} for node in self.nodes.values()],
             "links": [asdict(link) for link in self.links],

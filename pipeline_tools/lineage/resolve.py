@@ -40,6 +40,8 @@ from pipeline_tools.systems.git import COMMIT, Commit, Entry
 from pipeline_tools.systems.helm import Details
 from pipeline_tools.systems.kubernetes import Pod
 
+# What a package's name or version is made of: it becomes part of an address, and comes from outside.
+PLAIN = r"[A-Za-z0-9][A-Za-z0-9._+!-]*"
 BUILD_AGAIN = "Build it with the step `image`, which writes the label, and deploy again."
 
 
@@ -205,15 +207,7 @@ class Resolver:
         key = self.graph.add(Node(kind="pod", id=name, title=name, facts=facts))
         if not self.first(key):
             return key
-        with self.asking(key):
-            release, read = self.world.release_of(place, pod)
-            if release is None:
-                says = f"The pod is of no helm release: no annotation meta.helm.sh/release-name ({read})."
-                self.graph.gap(key, says, "Deploy with the step `deploy`, or with helm.")
-            else:
-                namespace, name = release
-                above = self.release(Place(environment=place.environment, namespace=namespace), name)
-                self.graph.link(key, above, "part of the release", read)
+        # before the release, which knows less of the image than the pod's own annotations
         for container in pod.containers:
             if not container.digest:
                 says = (
@@ -223,6 +217,15 @@ class Resolver:
                 continue
             image = self.image(container.repository, container.digest, pod.annotations, f"the pod {pod.name}")
             self.graph.link(key, image, "runs the image", f"status of the container {container.name}")
+        with self.asking(key):
+            release, read = self.world.release_of(place, pod)
+            if release is None:
+                says = f"The pod is of no helm release: no annotation meta.helm.sh/release-name ({read})."
+                self.graph.gap(key, says, "Deploy with the step `deploy`, or with helm.")
+            else:
+                namespace, name = release
+                above = self.release(Place(environment=place.environment, namespace=namespace), name)
+                self.graph.link(key, above, "part of the release", read)
         return key
 
     def release(self, place: Place, name: str) -> str:
@@ -263,11 +266,11 @@ class Resolver:
         """Every release and pod of every environment, with all that they came from."""
         for place in self.world.places():
             with self.asking(""):
-                for name in self.world.releases(place):
-                    self.release(place, name)
-            with self.asking(""):
                 for pod in self.world.pods(place):
                     self.pod(place, pod)
+            with self.asking(""):
+                for name in self.world.releases(place):
+                    self.release(place, name)
 
     # ── what it was made from ──
 
@@ -337,7 +340,9 @@ class Resolver:
         if not self.first(key, sha256):
             return key
         with self.asking(key):
-            there = self.world.wheels(name, version)
+            there = (
+                self.world.wheels(name, version) if re.fullmatch(PLAIN, name) and re.fullmatch(PLAIN, version) else []
+            )
             same = [wheel for wheel in there if sha256 in ("", wheel.sha256)]
             if not there:
                 self.graph.gap(

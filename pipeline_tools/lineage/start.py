@@ -100,12 +100,11 @@ def _release(resolver: Resolver, name: str | None) -> str:
     places, wanted = _places(world, name)
     wanted = wanted or world.release_name
     place = _one("release", wanted, {place: world.releases(place) for place in places})
-    start = resolver.release(place, wanted)
-    with resolver.asking(start):
+    with resolver.asking(""):
         for pod in world.pods(place):
             if world.release_of(place, pod)[0] == (place.namespace, wanted):
                 resolver.pod(place, pod)
-    return start
+    return resolver.release(place, wanted)
 
 
 def _image(resolver: Resolver, name: str | None) -> str:

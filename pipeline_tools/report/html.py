@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from pipeline_tools.display import MARKS
 from pipeline_tools.ledger import read_json
+from pipeline_tools.lineage.graph import VERSION as GRAPH_VERSION
 from pipeline_tools.lineage.graph import Graph, from_json
 from pipeline_tools.lineage.show import facts, rows
 from pipeline_tools.lineage.words import LINEAGE
@@ -64,7 +65,7 @@ def lineages(record: RunRecord) -> Iterator[tuple[str, Graph, str]]:
     """For each step that left a lineage its id, the lineage, and the key of what it begins with."""
     for step in record.steps:
         found = read_json(record.folder / "steps" / step.id / LINEAGE)
-        if isinstance(found, dict):
+        if isinstance(found, dict) and found.get("graph", {}).get("version") == GRAPH_VERSION:
             yield step.id, from_json(found["graph"]), found["start"]
 
 

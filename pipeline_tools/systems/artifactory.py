@@ -236,7 +236,10 @@ class Artifactory:
             )
             below = first and self.image(image, first["digest"])
             return Image(digest=digest, labels=below.labels if below else {})
-        config = self._call("GET", f"{registry}/blobs/{manifest['config']['digest']}", ok=()).json()
+        about = manifest.get("config", {})
+        if not str(about.get("mediaType")).endswith("json"):
+            return Image(digest=digest, labels={})  # of a kind that has none
+        config = self._call("GET", f"{registry}/blobs/{about['digest']}", ok=()).json()
         return Image(digest=digest, labels=(config.get("config") or {}).get("Labels") or {})
 
     def tags(self, image: str) -> list[str]:

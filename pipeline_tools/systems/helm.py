@@ -162,8 +162,8 @@ def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
 
 
 def releases(cluster: Kubernetes, namespace: str) -> list[str]:
-    """Names of the releases in a namespace that are deployed or failed."""
-    argv = ["list", "--short", "--max", "10000", "--namespace", namespace]
+    """Names of the releases in a namespace, those that are being deployed included."""
+    argv = ["list", "--short", "--deployed", "--failed", "--pending", "--max", "10000", "--namespace", namespace]
     return _ask(cluster, argv).splitlines()
 
 

@@ -200,10 +200,11 @@ def test_the_labels_of_an_image_and_of_one_for_several_platforms(host: str, ours
     assert sorted(ours.tags(image)) == ["many", "one"]
     assert ours.tags(f"{host}/docker-local/none") == []
 
-    bare = push(host, "labelled", b"{}", f"{oci}.config.v1+json")
-    push(host, "labelled", json.dumps({**manifest, "config": bare}).encode(), f"{oci}.manifest.v1+json", "bare")
-    found = ours.image(image, "bare")
-    assert found is not None and found.labels == {}
+    for kind, content in ((f"{oci}.config.v1+json", b"{}"), ("application/vnd.other", b"\xff no JSON")):
+        other = {**manifest, "config": push(host, "labelled", content, kind)}
+        push(host, "labelled", json.dumps(other).encode(), f"{oci}.manifest.v1+json", "bare")
+        found = ours.image(image, "bare")
+        assert found is not None and found.labels == {}
 
 
 def test_errors_have_their_class(url: str, ours: Artifactory, tmp_path: Path) -> None:

@@ -412,6 +412,20 @@ def test_of_an_image_that_is_gone_the_pods_annotations_tell_the_rest() -> None:
     assert graph.exit_code == 3, "it is missing all the same"
 
 
+def test_annotations_that_the_release_has_elsewhere_are_heard_all_the_same() -> None:
+    for kind, name in (("pod", "prod/web-a"), ("release", "prod/web"), ("commit", SERVICE)):
+        graph, _ = start.trace(Fake(registry={}, deployed={TEST: {}, **released(values={})}), kind, name)
+        assert f"commit {SERVICE}" in graph.nodes
+
+
+@pytest.mark.parametrize(("name", "version"), [("../secret", "1"), ("el-modelo", "../1"), ("el-modelo", ""), ("", "1")])
+def test_a_label_cannot_lead_out_of_the_repository_of_wheels(name: str, version: str) -> None:
+    labels = {**LABELS, "lineage.model.name": name or ".", "lineage.model.version": version}
+    fake = Fake(registry=labelled(labels), broken={"artifactory": AssertionError("it must not be asked")})
+    graph, _ = start.trace(fake, "pod", "web-a")
+    assert graph.exit_code == 3
+
+
 def test_of_a_wheel_without_properties_its_inside_tells_the_rest() -> None:
     graph, _ = start.trace(Fake(published=[wheel(lineage_data_url="https://git/data.git")]), "pod", "web-a")
     assert graph.exit_code == 0
