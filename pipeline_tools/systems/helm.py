@@ -20,6 +20,8 @@ from pipeline_tools.process import ProcessFailed, Result, run
 from pipeline_tools.step import Json
 
 TIMEOUT = 120.0
+# How helm describes a revision that is one.
+ROLLBACK = r"Rollback to ([0-9]+)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,22 +175,24 @@ def details(cluster: Kubernetes, release: str, namespace: str) -> Details:
     Raises:
         InfrastructureError: the cluster does not answer, or there is no such release.
     """
-
-    def get(what: str, *words: str) -> str:
-        return _ask(cluster, ["get", what, release, "--namespace", namespace, *words])
-
-    about: Json = json.loads(get("metadata", "--output", "json"))
+    words = [release, "--namespace", namespace, "--output", "json"]
+    about: Json = json.loads(_ask(cluster, ["status", *words]))
+    chart: Json = json.loads(_ask(cluster, ["get", "metadata", *words]))  # which the status leaves out
+    revision, info = int(about["version"]), about["info"]
+    description = str(info.get("description", ""))
+    if re.fullmatch(ROLLBACK, description):
+        description = described(history(cluster, release, namespace), revision)
     return Details(
         name=release,
         namespace=namespace,
-        revision=int(about["revision"]),
-        status=str(about["status"]),
-        deployed=str(about["deployedAt"]),
-        chart=str(about["chart"]),
-        version=str(about["version"]),
-        description=described(history(cluster, release, namespace), int(about["revision"])),
-        images=images(get("manifest")),
-        values=json.loads(get("values", "--output", "json")) or {},
+        revision=revision,
+        status=str(info["status"]),
+        deployed=str(info["last_deployed"]),
+        chart=str(chart["chart"]),
+        version=str(chart["version"]),
+        description=description,
+        images=images(about["manifest"]),
+        values=about.get("config") or {},
     )
 
 
@@ -196,7 +200,7 @@ def described(revisions: Sequence[Release], revision: int) -> str:
     """The description of a revision; of a rollback, that of what it went back to, as long as helm remembers it."""
     words = {each.revision: each.description for each in revisions}
     found = words.get(revision, "")
-    while (back := re.fullmatch(r"Rollback to ([0-9]+)", found)) and int(back[1]) < revision:
+    while (back := re.fullmatch(ROLLBACK, found)) and int(back[1]) < revision:
         revision = int(back[1])
         found = words.get(revision, "")
     return found
