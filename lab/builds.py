@@ -65,7 +65,6 @@ class Build:
 def go(folder: str, module: str) -> Build:
     """The programs that ``folder/go.mod`` names as its tools, built with static linking and without debug tables."""
     manifest = HERE / folder / "go.mod"
-    found = re.search(rf"^(?:require )?\s*{re.escape(module)} v(\S+)", manifest.read_text(), re.MULTILINE)
 
     def make(target: Path, log: Log) -> None:
         # Collecting garbage costs a fifth of the time; the limit keeps small machines from swapping.
@@ -82,7 +81,13 @@ def go(folder: str, module: str) -> Build:
         command = ["go", "build", "-v", "-trimpath", "-ldflags=-s -w", "-o", f"{target}/", "tool"]
         process.run(command, timeout=HOUR, cwd=manifest.parent, env=fast, log=count)
 
-    return Build(name=folder, version=found[1] if found else "0", manifest=manifest, make=make, processor=True)
+    return Build(name=folder, version=go_version(manifest, module), manifest=manifest, make=make, processor=True)
+
+
+def go_version(manifest: Path, module: str) -> str:
+    """The version of a module that a go.mod requires."""
+    found = re.search(rf"^(?:require )?\s*{re.escape(module)} v(\S+)", manifest.read_text(), re.MULTILINE)
+    return found[1] if found else "0"
 
 
 def _pause(target: Path, log: Log) -> None:
@@ -156,6 +161,7 @@ BUILDS = {
     build.name: build
     for build in (
         go("helm", "helm.sh/helm/v3"),
+        # metrics-server is one of its tools: of the same version of Kubernetes' libraries, it costs 23 packages more
         go("kubernetes", "k8s.io/kubernetes"),
         Build(
             name="sonarqube",
@@ -165,10 +171,10 @@ BUILDS = {
         ),
         Build(name="python", version="3.11", manifest=HERE / "images" / "base.txt", make=_base_image),
         go("coredns", "github.com/coredns/coredns"),
-        go("metrics-server", "sigs.k8s.io/metrics-server"),
         Build(name="pause", version="1", manifest=HERE / "pause", make=_pause),
     )
 }
+METRICS_VERSION = go_version(HERE / "kubernetes" / "go.mod", "sigs.k8s.io/metrics-server")
 SCANNER_VERSION = _pom_version("sonar-scanner-cli")
 # Compilations use every core by themselves: more than two at a time only cost memory.
 COMPILERS = min(2, os.cpu_count() or 1)

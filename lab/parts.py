@@ -165,8 +165,7 @@ PARTS = (
     ),
     Part(
         name="metrics",
-        version=_built("metrics-server"),
-        build="metrics-server",
+        version=builds.METRICS_VERSION,
         needs=("kubernetes",),
         programs=("metrics-server",),
         ready=cluster.metrics_ready,
