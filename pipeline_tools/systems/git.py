@@ -14,7 +14,7 @@ from pipeline_tools.process import ProcessFailed, run
 TIMEOUT = 60.0
 COMMIT = r"[0-9a-f]{4,64}"
 # An address may come from outside, and some of git's transports run a command that stands in it.
-PROTOCOLS = "http:https:ssh:git"
+PROTOCOLS = ("http", "https", "ssh", "git")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +101,10 @@ def fetch(url: str, name: str, into: Path) -> None:
         CredentialError, InfrastructureError: the server refused us, or did not answer.
     """
     run(["git", "init", "--quiet", "--bare", into], timeout=TIMEOUT)
-    argv = ["git", "fetch", "--quiet", "--depth=1", "--filter=blob:none", "--", url, name]
+    allowed = [word for each in PROTOCOLS for word in ("-c", f"protocol.{each}.allow=always")]
+    argv = ["git", "-c", "protocol.allow=never", *allowed, "fetch", "--quiet", "--depth=1", "--filter=blob:none"]
     try:
-        run(argv, cwd=into, timeout=TIMEOUT, env={"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": PROTOCOLS})
+        run([*argv, "--", url, name], cwd=into, timeout=TIMEOUT, env={"GIT_TERMINAL_PROMPT": "0"})
     except ProcessFailed as error:
         raise explained("git", error.result.stderr.strip(), f"git could not fetch {name} from {url}.") from error
 
