@@ -36,7 +36,7 @@ from pipeline_tools.lineage.words import (
 )
 from pipeline_tools.step import Json
 from pipeline_tools.systems.artifactory import Artifact, Image
-from pipeline_tools.systems.git import COMMIT, Commit, Entry
+from pipeline_tools.systems.commits import COMMIT, Commit, Entry
 from pipeline_tools.systems.helm import Details
 from pipeline_tools.systems.kubernetes import Pod
 

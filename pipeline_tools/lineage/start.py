@@ -10,7 +10,7 @@ from pipeline_tools.lineage.graph import Graph
 from pipeline_tools.lineage.resolve import Place, Resolver, World
 from pipeline_tools.lineage.words import CODE, DATA
 from pipeline_tools.names import nearest
-from pipeline_tools.systems.git import COMMIT
+from pipeline_tools.systems.commits import COMMIT
 from pipeline_tools.systems.kubernetes import Pod
 
 

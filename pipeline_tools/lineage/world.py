@@ -17,7 +17,7 @@ from typing import Any
 from pipeline_tools.config.schema import Config
 from pipeline_tools.errors import ConfigError, PipelineError
 from pipeline_tools.lineage.resolve import Inside, Place
-from pipeline_tools.systems import artifactory, git, helm, release
+from pipeline_tools.systems import artifactory, commits, helm, release
 from pipeline_tools.systems.artifactory import Artifact, Artifactory, Image
 from pipeline_tools.systems.kubernetes import Kubernetes, NotFound, Pod
 
@@ -183,27 +183,27 @@ class Systems:
 
     # ── git ──
 
-    def commit(self, name: str, url: str) -> git.Commit | None:
+    def commit(self, name: str, url: str) -> commits.Commit | None:
         """As `World` says."""
-        found: git.Commit | None = self._once("commit", name, url, ask=lambda: self._commit(name, url))
+        found: commits.Commit | None = self._once("commit", name, url, ask=lambda: self._commit(name, url))
         return found
 
-    def _commit(self, name: str, url: str) -> git.Commit | None:
-        own = git.commit(self.folder, name)
+    def _commit(self, name: str, url: str) -> commits.Commit | None:
+        own = commits.commit(self.folder, name)
         if own is not None:
             self._told["repository", name] = self.folder
             return own
         if not url:
             return None
         copy = self._scratch / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
-        git.fetch(url, name, copy)
+        commits.fetch(url, name, copy)
         self._told["repository", name] = copy
-        return git.commit(copy, name)
+        return commits.commit(copy, name)
 
-    def sources(self, name: str) -> Sequence[git.Entry]:
+    def sources(self, name: str) -> Sequence[commits.Entry]:
         """As `World` says."""
         folder: Path = self._told["repository", name]
-        return git.inside(folder, name, self.config.section("lineage").sources)
+        return commits.inside(folder, name, self.config.section("lineage").sources)
 
 
 def read_wheel(file: Path) -> Inside:

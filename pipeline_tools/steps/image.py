@@ -24,7 +24,7 @@ from pipeline_tools.lineage.words import (
 )
 from pipeline_tools.names import nearest
 from pipeline_tools.step import ARTIFACTORY, Context, Json, RunnerInputs, Step
-from pipeline_tools.systems import docker, git, pip
+from pipeline_tools.systems import commits, docker, pip
 from pipeline_tools.systems.artifactory import from_config
 
 WHEELS = "wheels"
@@ -130,7 +130,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         if ctx.inputs.wheels:
             _bring_wheels(ctx, scratch)
         # in a pod there is no repository to ask
-        origin = git.remote(ctx.project) if ctx.tracked is None else ""
+        origin = commits.remote(ctx.project) if ctx.tracked is None else ""
         labels = {
             TITLE: ctx.config.name,
             VERSION: ctx.version,

@@ -29,7 +29,7 @@ from pipeline_tools.report.drawing import draw
 from pipeline_tools.steps import deploy, image
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.artifactory import Artifact, Image
-from pipeline_tools.systems.git import Commit, Entry
+from pipeline_tools.systems.commits import Commit, Entry
 from pipeline_tools.systems.helm import Details
 from pipeline_tools.systems.kubernetes import Kubernetes, Owner, Pod, parse_pod
 from pipeline_tools.systems.release import release_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_tools.errors import PipelineError
-from pipeline_tools.systems import git
+from pipeline_tools.systems import commits
 
 
 def run(folder: Path, *words: str) -> str:
@@ -63,21 +63,21 @@ def first(data: Path) -> str:
 
 def test_a_commit_and_what_is_in_its_folders_of_sources(data: Path) -> None:
     wanted = first(data)
-    found = git.commit(data / "x", wanted[:8])
+    found = commits.commit(data / "x", wanted[:8])
     assert found is not None and (found.id, found.subject) == (wanted, "first: añadidas")
-    entries = git.inside(data / "x", wanted, ("fuentes", "raw"))
+    entries = commits.inside(data / "x", wanted, ("fuentes", "raw"))
     assert [entry.path for entry in entries] == ["x/fuentes/año «1».csv", "x/fuentes/notas/"]
     assert entries[0].id == run(data, "rev-parse", f"{wanted}:x/fuentes/año «1».csv").strip()
-    assert git.inside(data, wanted, ("none",)) == []
+    assert commits.inside(data, wanted, ("none",)) == []
     for absent in ("0" * 40, "--all", "HEAD", ""):
-        assert git.commit(data, absent) is None
+        assert commits.commit(data, absent) is None
 
 
 def test_an_old_commit_is_fetched_from_a_server(data: Path, server: str, tmp_path: Path) -> None:
     wanted = first(data)
-    git.fetch(server, wanted, tmp_path / "copy")
-    assert git.commit(tmp_path / "copy", wanted) is not None
-    assert git.inside(tmp_path / "copy", wanted, ("fuentes",)) == git.inside(data, wanted, ("fuentes",))
+    commits.fetch(server, wanted, tmp_path / "copy")
+    assert commits.commit(tmp_path / "copy", wanted) is not None
+    assert commits.inside(tmp_path / "copy", wanted, ("fuentes",)) == commits.inside(data, wanted, ("fuentes",))
 
 
 def test_what_cannot_be_fetched_is_explained(data: Path, server: str, tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_what_cannot_be_fetched_is_explained(data: Path, server: str, tmp_path: 
         )
     ):
         with pytest.raises(PipelineError, match="could not fetch") as raised:
-            git.fetch(url, wanted, tmp_path / f"copy{number}")
+            commits.fetch(url, wanted, tmp_path / f"copy{number}")
         assert raised.value.exit_code in exit_code
     assert not (tmp_path / "ran").exists(), "an address must not run anything"
 
 
 def test_the_address_that_a_clone_came_from_is_told_without_a_password(data: Path, tmp_path: Path) -> None:
     run(tmp_path, "init", "--quiet", "clone")
-    assert git.remote(tmp_path / "clone") == ""
+    assert commits.remote(tmp_path / "clone") == ""
     run(tmp_path / "clone", "remote", "add", "origin", "https://user:secret@host/data.git")
-    assert git.remote(tmp_path / "clone") == "https://host/data.git"
+    assert commits.remote(tmp_path / "clone") == "https://host/data.git"
