@@ -77,6 +77,7 @@ def test_two_jobs_that_wait_for_one_another_end_their_worker_and_the_next_serves
         assert "_deadlock" in dump and "this worker ends: a job is past its deadline" in dump
 
 
+@pytest.mark.long
 def test_a_long_job_within_its_deadline_is_left_alone_and_one_beyond_ends_its_worker() -> None:
     with serving(faulty="texts", JOB_TIMEOUT="1") as service:
         worker = service.worker()
@@ -262,6 +263,17 @@ def test_a_killed_worker_is_replaced() -> None:
 
 
 @pytest.mark.long
+def test_a_job_for_which_memory_does_not_suffice_fails_alone() -> None:
+    with serving(faulty="texts", memory=2**31) as service:
+        worker = service.worker()
+        greedy = service.call("@memoria 4000")
+        assert greedy.code == 500
+        assert probes(service) == ALIVE_AND_READY
+        assert (service.classify().code, service.worker()) == (200, worker)
+        assert "MemoryError" in service.log.read_text()
+
+
+@pytest.mark.long
 def test_workers_that_lose_their_main_process_end() -> None:
     with serving() as service:
         worker = service.worker()
@@ -270,7 +282,11 @@ def test_workers_that_lose_their_main_process_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "why"), [("golden", "fails its golden predictions"), ("import", "ImportError: this wheel was built")]
+    ("fault", "why"),
+    [
+        ("golden", "fails its golden predictions"),
+        pytest.param("import", "ImportError: this wheel was built", marks=pytest.mark.long),
+    ],
 )
 def test_a_wrong_wheel_is_alive_and_not_ready_and_says_why(fault: str, why: str) -> None:
     with serving(faulty=fault, ready=False) as service:
