@@ -218,8 +218,8 @@ def cluster(config: Config, image: str) -> Iterator[Cluster]:
             found.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def release(cluster: Cluster, name: str) -> list[dict[str, Any]]:
-    """The chart's objects, with the faulty model mounted into the pods."""
+def chart(cluster: Cluster, name: str, **more: Any) -> list[dict[str, Any]]:
+    """The chart's objects for small pods, with ``more`` values."""
     repository, _, digest = cluster.image.partition("@")
     values = {
         "image": {"repository": repository, "digest": digest},
@@ -227,10 +227,15 @@ def release(cluster: Cluster, name: str) -> list[dict[str, Any]]:
         "autoscaling": {"enabled": False},
         "ingress": {"enabled": False},
         "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        **more,
     }
     argv = ["helm", "template", name, str(ROOT / "chart"), "--values", "-"]
     text = subprocess.run(argv, input=yaml.safe_dump(values), check=True, capture_output=True, text=True).stdout
-    objects = [found for found in yaml.safe_load_all(text) if found]
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def faulty(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with the faulty model mounted into the pods."""
     for found in objects:
         if found["kind"] == "Deployment":
             pod = found["spec"]["template"]["spec"]
@@ -286,7 +291,7 @@ def pods(cluster: Cluster, name: str) -> list[Any]:
 
 def prepare(cluster: Cluster, name: str) -> None:
     """Install the release, without waiting for it."""
-    cluster.apply(*release(cluster, name))
+    cluster.apply(*faulty(chart(cluster, name)))
 
 
 def observe(cluster: Cluster, name: str) -> Observation:
@@ -331,7 +336,7 @@ def _observation(cluster: Cluster, name: str, pod: str, seen: Mapping[str, Any],
     restarts = now[0]["status"]["containerStatuses"][0]["restartCount"] if now else 0
     if not now:
         after = "gone"
-        probes = [one for one in probes if one[2] != "refused"]
+        probes = [one for one in probes if one[2].isdigit()]
     elif restarts:
         after = "new container"
     else:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from benchmarks.service import pods
 from benchmarks.service.pods import Observation
 from pipeline_tools.config import layers
-from tests.e2e.conftest import CHECKOUT, ledger, tool
+from tests.e2e.conftest import CHECKOUT
 
 pytestmark = pytest.mark.e2e
 
@@ -61,14 +60,10 @@ EXPECTED: Mapping[str, Expected] = {
 
 
 @pytest.fixture(scope="module")
-def seen(lab: Path, workspace: Path) -> Mapping[str, Observation]:
+def seen(service_image: str) -> Mapping[str, Observation]:
     """Every state, brought about with the image that the pipeline builds."""
-    service = workspace / "service"
-    result = tool(service, "run", "--until", "image")
-    assert result.returncode == 0, result.stderr[-5000:]
-    built = ledger(service, "steps/image/outputs.json")
     config = layers.load(CHECKOUT / "service", environment="test").config
-    with pods.cluster(config, f"{built['repository']}@{built['digest']}") as cluster:
+    with pods.cluster(config, service_image) as cluster:
         return pods.observe_all(cluster)
 
 
@@ -78,7 +73,8 @@ def test_each_state_ends_as_it_should_and_users_are_served(seen: Mapping[str, Ob
     print(pods.row(pods.STATES[name], found))  # noqa: T201 — shown when it fails
     answers = {"200", *(["503"] if expected.busy else []), *(["lost"] if expected.lost else [])}
     assert set(found.users) <= answers, "no one is refused a connection, left waiting, or given an error"
-    assert found.users["200"] > 0.7 * sum(found.users.values())
+    # while both places of one pod are taken by jobs that hang, the half of the users whom it gets are told to come back
+    assert found.users["200"] > 0.6 * sum(found.users.values())
     assert found.users.get("lost", 0) <= expected.lost
     assert expected.jobs is None or found.jobs == expected.jobs
     assert found.after == expected.after
