@@ -158,8 +158,9 @@ for _ in range({times}):
 
         ask(unlucky, "no hay luz", 5)
         pods.eventually(lambda: dropped(unlucky), "that it was counted")
-        said = cluster.kubectl("logs", unlucky, "--container", "upload")
-        assert "401" in said and "wrong" not in said
+        logs = ("logs", unlucky, "--container", "upload")
+        pods.eventually(lambda: "could not be sent: HTTP Error 401" in cluster.kubectl(*logs), "that it was said")
+        assert "wrong" not in cluster.kubectl(*logs)
         assert len(kept()) == 21
 
 
