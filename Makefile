@@ -57,7 +57,7 @@ $(SERVICE)/.complete:
 	@touch $@
 
 test-service: $(SERVICE)/.complete ## every test of the bundled service: types, states, 10,000 hostile requests
-	@cd service && $(SERVICE)/bin/mypy && HOSTILE_REQUESTS=10000 $(SERVICE)/bin/python -m pytest -m ""
+	@cd service && $(SERVICE)/bin/mypy && HOSTILE_REQUESTS=10000 CONTRACT_EXAMPLES=60 $(SERVICE)/bin/python -m pytest -m "" --numprocesses=4 --dist=loadgroup
 
 lint: venv ## style, types, generated files
 	@$(BIN)/ruff check .

@@ -357,28 +357,50 @@ def table(found: dict[str, Figures], base: str) -> None:
 
 
 def overload(seconds: float, words: int) -> None:
-    """Twice what the service can take, at a constant arrival rate: what is answered, how soon, and how alive it is."""
+    """Twice what the service can sustain, at a constant arrival rate: what is answered, how soon, and how alive it is.
+
+    The load that it sustains is the highest of an ascending series at which at most one request in a hundred is refused
+    and the p99 stays below 5 times the calm one. The most is the best goodput that was seen at any rate of the series,
+    or with 8 connections that ask as fast as they are answered.
+    """
     claim = " ".join((CLAIM.split() * words)[:words])
     with running(replace(MEASURED[0], body=claim.encode())) as one:
         figures = Figures()
         warm_up(one)
         closed(one, 8, seconds, figures)
-        most = figures.rate[8][0]
-        calm = good(report(one.attack(f"-rate={most * 0.2:.0f}/1s", f"-duration={seconds}s")))
+        closed_rate = most = figures.rate[8][0]
+        calm_p99 = percentile(good(offered(one, closed_rate * 0.2, seconds)), 0.99)
+        sustained = 0.0
+        print(f"claims of {words} words: {closed_rate:.0f} requests/s with 8 connections, calm p99 {calm_p99:.1f} ms")
+        print("| offered/s | goodput/s | refused | p99 ms |\n|---|---|---|---|")
+        for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1):
+            results = offered(one, closed_rate * share, seconds)
+            fine = good(results)
+            goodput, p99 = len(fine) / seconds, percentile(fine, 0.99)
+            most = max(most, goodput)
+            print(f"| {closed_rate * share:.0f} | {goodput:.0f} | {1 - len(fine) / len(results):.1%} | {p99:.1f} |")
+            if len(fine) > 0.99 * len(results) and p99 < 5 * calm_p99:
+                sustained = closed_rate * share
         watch = one.attack("-rate=50/1s", f"-duration={seconds}s", path="/live", port=one.admin)
-        attack = one.attack(f"-rate={most * 2:.0f}/1s", f"-duration={seconds}s", "-max-workers=1000")
-        results, alive = report(attack), report(watch)
+        before = one.cpu()
+        results, alive = offered(one, sustained * 2, seconds), report(watch)
+        used = one.cpu() - before
     fine = good(results)
     codes = dict(Counter(code for code, _ in results))
     live = [latency for _, latency in alive]
-    calm_p99, p99 = percentile(calm, 0.99), percentile(fine, 0.99)
+    p99 = percentile(fine, 0.99)
     goodput = len(fine) / seconds
-    print(f"claims of {words} words")
-    print(f"most that it takes     {most:8.0f} requests/s (8 connections)")
-    print(f"offered                {len(results) / seconds:8.0f} requests/s; answers by code {codes}")
+    print(f"sustained              {sustained:8.0f} requests/s; the most {most:.0f}")
+    print(f"offered, twice that    {len(results) / seconds:8.0f} requests/s; answers by code {codes}")
     print(f"goodput                {goodput:8.0f} requests/s = {goodput / most:.0%} of the most")
     print(f"p99 calm, overloaded   {calm_p99:8.1f} ms, {p99:.1f} ms = {p99 / calm_p99:.1f} ×")
     print(f"liveness, slowest      {max(live):8.1f} ms of {len(live)}, {len(good(alive))} with 200")
+    print(f"processor              {used / seconds:8.0%} of the server's core")
+
+
+def offered(server: Running, rate: float, seconds: float) -> Results:
+    """Requests at a constant rate, whatever becomes of those before."""
+    return report(server.attack(f"-rate={rate:.0f}/1s", f"-duration={seconds}s", "-max-workers=1000"))
 
 
 def main() -> None:
@@ -387,6 +409,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("peers", "choice", "overload"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--words", type=int, action="append", help="length of the claims of an overload")
     words = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     load_generator()
@@ -395,7 +418,7 @@ def main() -> None:
     if words.only in (None, "choice"):
         table(compare(CHOICE, words.rounds, words.seconds), "granian")
     if words.only in (None, "overload"):
-        for length in (12, 120, 1200):
+        for length in words.words or (12, 120, 1200):
             overload(words.seconds, length)
 
 

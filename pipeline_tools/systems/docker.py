@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import re
 import tarfile
 from collections import deque
@@ -24,6 +26,12 @@ from pipeline_tools.masking import LineStream, mask
 TIMEOUT = 600
 # The engine colours what goes to standard error.
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# What a container is started with. The engine keeps more in an image's configuration: the build's container, its host.
+STARTED_WITH = frozenset(
+    ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck")
+)
+# What an image that is made of the same things says of its age, whenever it was built.
+EPOCH = "1970-01-01T00:00:00Z"
 
 
 def context_files(folder: Path, dockerfile: str) -> list[Path]:
@@ -47,6 +55,17 @@ def pack(files: Iterable[tuple[str, Path]]) -> io.BytesIO:
             info.mode = 0o755 if info.mode & 0o100 else 0o644
             with path.open("rb") as file:
                 archive.addfile(info, file)
+    packed.seek(0)
+    return packed
+
+
+def _tar(files: Mapping[str, bytes]) -> io.BytesIO:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     packed.seek(0)
     return packed
 
@@ -92,7 +111,7 @@ class Engine:
         labels: Mapping[str, str],
         log: Callable[[str], None],
     ) -> str:
-        """Build an image; returns its id (``sha256:…``).
+        """Build an image; returns its id (``sha256:…``), which depends on its layers and settings alone.
 
         Raises:
             PipelineError: of the class that `failures` knows for what the engine says; with the output's tail.
@@ -134,7 +153,30 @@ class Engine:
             show(output.flush())
         except (APIError, BuildError) as error:
             raise self._failure("build the image", error) from error
-        return image
+        return self._timeless(image, tag)
+
+    def _timeless(self, image: str, tag: str) -> str:
+        """The same layers under ``tag`` without what differs from build to build; returns the new image's id.
+
+        The engine takes a configuration (OCI image specification, 1.1) for layers that it has.
+        """
+        try:
+            found = self._client.images.get(image).attrs
+            config = {
+                "architecture": found["Architecture"],
+                "os": found["Os"],
+                "created": EPOCH,
+                "config": {name: value for name, value in found["Config"].items() if name in STARTED_WITH and value},
+                "rootfs": {"type": "layers", "diff_ids": found["RootFS"]["Layers"]},
+            }
+            content = json.dumps(config, sort_keys=True).encode()
+            name = hashlib.sha256(content).hexdigest()
+            layers = [f"{layer}.tar" for layer in found["RootFS"]["Layers"]]
+            manifest = [{"Config": f"{name}.json", "RepoTags": [tag], "Layers": layers}]
+            self._client.images.load(_tar({f"{name}.json": content, "manifest.json": json.dumps(manifest).encode()}))
+        except (ImageNotFound, APIError) as error:
+            raise self._failure("settle the image", error) from error
+        return f"sha256:{name}"
 
     def push(self, repository: str, tag: str, *, log: Callable[[str], None]) -> str:
         """Push ``repository:tag``; returns the digest (``sha256:…``) under which the registry holds it."""

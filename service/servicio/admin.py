@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,8 @@ def create_admin(settings: Settings, board: Board) -> Flask:
 
     @app.get("/startup")
     def startup() -> Response:
-        """200 once every worker has loaded its model, whether it is fit or not, and the port is open."""
-        loading = [f"worker {number} loads" for number, slot in enumerate(board) if slot.phase in (0, LOADING)]
-        return _answer(loading or _closed(settings))
+        """200 once every worker has loaded its model, whether it is fit or not."""
+        return _answer([f"worker {number} loads" for number, slot in enumerate(board) if slot.phase in (0, LOADING)])
 
     @app.get("/live")
     def live() -> Response:
@@ -79,16 +77,7 @@ def _not_ready(settings: Settings, board: Board) -> list[str]:
     if not any(slot.phase == SERVING for slot in board):
         refused = sorted({slot.about["refused"] for slot in board if slot.phase == REFUSED})
         reasons += refused or ["loading"]
-    return reasons or _closed(settings)
-
-
-def _closed(settings: Settings) -> list[str]:
-    """A worker that is ready opens the port a moment later: until then a request would be refused."""
-    try:
-        socket.create_connection((settings.host, settings.port), timeout=1).close()
-    except OSError as error:
-        return [f"port {settings.port} is closed: {error.strerror or error}"]
-    return []
+    return reasons
 
 
 def _answer(reasons: list[str]) -> Response:

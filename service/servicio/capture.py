@@ -6,6 +6,7 @@ dropped and counted.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import queue
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BufferedWriter
@@ -98,13 +100,14 @@ class Capture:
         name = f"captura-{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}{OPEN}"
         self._path = self._folder / name
         self._file = self._path.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # released when this process ends, however it ends
         self._opened = time.monotonic()
 
     def _rotate(self) -> None:
         if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._path.rename(self._path.with_suffix(CLOSED))
+            with self._file:  # whoever finds it open must not take it for one that was left
+                self._file = None
+                self._path.rename(self._path.with_suffix(CLOSED))
 
     def _line(self, record: _Record) -> bytes:
         members = {
@@ -117,7 +120,8 @@ class Capture:
 
 
 def close_left(folder: Path) -> None:
-    """Close the files that processes which are gone have left open."""
+    """Close the files that processes which are gone have left open; they may have been of another container."""
     for left in folder.glob(f"captura-*{OPEN}"):
-        if not Path("/proc", left.stem.rpartition("-")[2]).exists():
+        with suppress(OSError), left.open("rb") as file:  # somebody writes to it, or has just closed it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.rename(left.with_suffix(CLOSED))

@@ -6,9 +6,12 @@ which there is no place is refused before Flask does any work.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ from servicio import metrics
 from servicio.admission import Admission
 from servicio.board import Board
 from servicio.logs import RequestLog
-from servicio.problem import BUSY, PROBLEM, come_back, document
+from servicio.problem import BUSY, PROBLEM, document
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -24,13 +27,20 @@ if TYPE_CHECKING:
 MODEL_PATHS = frozenset({"/api/v1/modelo", "/api/v2/modelo"})
 ROUTES = MODEL_PATHS | {"/", "/api/v1/status", "/openapi.json"}
 REQUEST_ID = "servicio.request_id"  # in WSGI's environment
+INTERVAL = 0.2  # seconds
 
 _DECENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
+log = logging.getLogger("servicio.door")
+
 
 class Door:
-    """Wraps ``app``: calls of the model are let in while ``admission`` is not full; all others always are."""
+    """Wraps ``app``: calls of the model are let in while ``admission`` is not full; all others always are.
+
+    What is refused here is counted and logged together, every ``INTERVAL`` seconds: the dearer a refusal is, the less
+    is left for those who are let in.
+    """
 
     def __init__(
         self,
@@ -45,10 +55,13 @@ class Door:
         self._app = app
         self._admission = admission
         self._board = board
-        self._retry_after = retry_after
         self._headers = list(headers.items())
         self._log = log
         self._refusal = document(503, BUSY["full"])
+        fixed = [("Content-Type", PROBLEM), ("Content-Length", str(len(self._refusal)))]
+        self._refused_with = [[*fixed, ("Retry-After", str(seconds + 1))] for seconds in range(retry_after)]
+        self._refused: deque[None] = deque()
+        threading.Thread(target=self._tell, name="refusals", daemon=True).start()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """As WSGI (PEP 3333) has it."""
@@ -60,24 +73,27 @@ class Door:
         more = [("X-Request-ID", request_id), *self._headers]
         if self._board.draining:
             more.append(("Connection", "close"))
+        if path in MODEL_PATHS and self._admission.full:
+            self._refused.append(None)
+            # those who are refused together do not come back together
+            start_response("503 Service Unavailable", random.choice(self._refused_with) + more)  # noqa: S311
+            return [self._refusal]
 
         def answer(status: str, headers: list[tuple[str, str]], *exception: Any) -> Any:
             self._count(environ, path, int(status[:3]), request_id, time.perf_counter() - begun)
             return start_response(status, headers + more, *exception)
 
-        if path in MODEL_PATHS and self._admission.full:
-            return self._refuse(answer)
         return self._app(environ, answer)
 
-    def _refuse(self, answer: StartResponse) -> list[bytes]:
-        metrics.refused("full")
-        headers = [
-            ("Content-Type", PROBLEM),
-            ("Content-Length", str(len(self._refusal))),
-            ("Retry-After", come_back(self._retry_after)),
-        ]
-        answer("503 Service Unavailable", headers)
-        return [self._refusal]
+    def _tell(self) -> None:
+        while True:
+            time.sleep(INTERVAL)
+            count = len(self._refused)
+            if count:
+                for _ in range(count):
+                    self._refused.popleft()
+                metrics.refused("full", count)
+                log.warning("%d requests refused: no place", count)
 
     def _count(self, environ: WSGIEnvironment, path: str, code: int, request_id: str, seconds: float) -> None:
         route = path if path in ROUTES else metrics.OTHER

@@ -40,9 +40,9 @@ def answered(route: str, method: str, code: int, seconds: float) -> None:
     _seconds_of(route, method if method in METHODS else OTHER, code).observe(seconds)
 
 
-def refused(reason: str) -> None:
-    """A request was refused for want of a place."""
-    _refused.labels(reason).inc()
+def refused(reason: str, requests: int = 1) -> None:
+    """Requests were refused for want of a place."""
+    _refused.labels(reason).inc(requests)
 
 
 def predicted(label: str, score: int) -> None:

@@ -7,12 +7,14 @@ import logging.config
 import multiprocessing
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.mp import MPServer, WorkerProcess
@@ -48,6 +50,16 @@ class Server(MPServer):
         )
         self._settings = settings
         self._board = board
+
+    def _init_shared_socket(self) -> None:
+        """One listening socket for all workers: who connects while one is replaced waits, and is not refused."""
+        address = (self.bind_addr, self.bind_port)
+        family = socket.AF_INET6 if ":" in self.bind_addr else socket.AF_INET
+        self._sso = socket.create_server(address, family=family, backlog=self.backlog)
+        self._sso.set_inheritable(True)
+        self._ssp = None
+        # what Granian says of its own types is not what they are
+        self._shd: Any = SocketHolder(self._sso.fileno(), False, self.backlog)  # type: ignore[call-arg]
 
     # Granian itself overrides it so, and calls it so
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]

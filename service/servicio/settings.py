@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, HttpUrl, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SERVICIO_"
@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     capture_file_bytes: int = Count(10_000_000, description="Size at which a file of records is closed, in bytes.")
     capture_file_age: float = Seconds(300, description="Age at which a file of records is closed, in seconds.")
     capture_files: int = Count(20, description="Closed files that may wait for upload; then records are dropped.")
+    upload_url: HttpUrl | None = Field(
+        None, description="Folder of an Artifactory repository to which `servicio.upload` takes closed files."
+    )
+    upload_username: str | None = Field(None, description="Who it is there; unset: nobody in particular.")
+    upload_password: SecretStr | None = Field(None, description="The password, or a token.")
+    upload_interval: float = Seconds(60, description="It looks for closed files this often, in seconds.")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -163,10 +163,11 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = START_
 
 
 @contextmanager
-def serving(*, ready: bool = True, faulty: str = "", **variables: str) -> Iterator[Service]:
+def serving(*, ready: bool = True, faulty: str = "", memory: int = 0, **variables: str) -> Iterator[Service]:
     """The service with these settings (without ``SERVICIO_``), as a process.
 
     ``faulty``: with the model that can fail when it is asked to (`texts`), or does from the start (`golden`, `import`).
+    ``memory``: how much of it a process gets, in bytes; 0: as much as there is.
     """
     port, admin = free_ports()
     environment = {**os.environ, "PORT": str(port), "SERVICIO_ADMIN_PORT": str(admin)}
@@ -175,20 +176,25 @@ def serving(*, ready: bool = True, faulty: str = "", **variables: str) -> Iterat
     environment |= {name if name in unprefixed else f"SERVICIO_{name}": value for name, value in variables.items()}
     if faulty:
         environment |= {"PYTHONPATH": str(FAULTY_MODEL), "AVERIADO": faulty}
+    limit = ["prlimit", f"--as={memory}"] if memory else []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with (
             log.open("wb") as out,
             subprocess.Popen(
-                [sys.executable, "-m", "servicio"], cwd=SERVICE, env=environment, stdout=out, stderr=subprocess.STDOUT
+                [*limit, sys.executable, "-m", "servicio"],
+                cwd=SERVICE,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
             ) as process,
         ):
             service = Service(process=process, port=port, admin=admin, log=log)
             try:
                 if ready:
                     try:
-                        eventually(lambda: service.probe("ready") == 200, "ready")
-                        eventually(lambda: service.classify().code == 200, "the first answer")
+                        eventually(lambda: process.poll() is not None or service.probe("ready") == 200, "ready")
+                        assert service.classify().code == 200
                     except AssertionError:
                         sys.stderr.write(log.read_text())
                         raise

@@ -80,11 +80,15 @@ def test_only_a_share_is_kept(tmp_path: Path, share: float) -> None:
 
 
 def test_what_the_dead_left_open_is_closed(tmp_path: Path) -> None:
-    dead, mine = tmp_path / "captura-1-999999999.part", tmp_path / f"captura-1-{os.getpid()}.part"
+    dead = tmp_path / f"captura-1-{os.getpid()}.part"  # of another container, where it was another process
     dead.touch()
-    mine.touch()
+    one = capture(tmp_path)
+    one.start()
+    eventually(lambda: not dead.exists(), "closed at the start", 5)
+    one.keep("grifo", MODEL.classify("grifo"))
+    eventually(lambda: len(kept(tmp_path)) == 1, "written", 5)
     close_left(tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"captura-1-999999999.jsonl", mine.name}
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".jsonl", ".part"], "what is written to stays open"
 
 
 def test_a_disk_that_fails_fails_no_request_and_is_counted() -> None:

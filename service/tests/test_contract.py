@@ -1,7 +1,11 @@
-"""The OpenAPI document and the service agree: schemathesis makes requests from it, good and bad, and checks answers."""
+"""The OpenAPI document and the service agree: schemathesis makes requests from it, good and bad, and checks answers.
+
+``CONTRACT_EXAMPLES`` says how many of each kind (default 8).
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -12,11 +16,13 @@ from schemathesis.core.result import Ok
 
 from tests.conftest import application
 
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "8"))
+
 schema = schemathesis.openapi.from_wsgi("/openapi.json", application())
 
 
 @schema.parametrize()
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_the_document_says(case: Case[Any]) -> None:
     case.call_and_validate()
 

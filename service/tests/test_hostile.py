@@ -1,6 +1,6 @@
 """Hostile requests at the real server: no 5xx but the 503 that is meant, no crash.
 
-``HOSTILE_REQUESTS`` says how many (default 300); 10,000 take some minutes.
+``HOSTILE_REQUESTS`` says how many (default 150); 10,000 take some minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import Service, serving
 
-REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "300"))
+REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "150"))
+
+# one service for all of them
+pytestmark = pytest.mark.xdist_group("hostile")
 
 paths = st.one_of(
     st.sampled_from(["/api/v1/modelo", "/api/v2/modelo", "/api/v1/status", "/", "/openapi.json", "/static/pagina.js"]),

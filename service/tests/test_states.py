@@ -77,6 +77,7 @@ def test_two_jobs_that_wait_for_one_another_end_their_worker_and_the_next_serves
         assert "_deadlock" in dump and "this worker ends: a job is past its deadline" in dump
 
 
+@pytest.mark.long
 def test_a_long_job_within_its_deadline_is_left_alone_and_one_beyond_ends_its_worker() -> None:
     with serving(faulty="texts", JOB_TIMEOUT="1") as service:
         worker = service.worker()
@@ -141,10 +142,10 @@ def test_a_full_queue_is_refused_at_once_and_stays_alive_and_ready(monkeypatch: 
     with serving(faulty="texts", RUNNING="1", WAITING="1", MAX_WAIT="5", STANDING_WAIT="5") as service:
         monkeypatch.setenv("PORT", str(service.port))
         monkeypatch.setenv("SERVICIO_ADMIN_PORT", str(service.admin))
-        calls = [service.call("@largo 1")]
-        time.sleep(0.2)
+        calls = [service.call("@largo 2")]
+        eventually(lambda: service.metric('servicio_running{worker="0"}') == 1, "it runs")
         calls.append(service.call("grifo"))
-        time.sleep(0.4)
+        eventually(lambda: service.metric('servicio_waiting{worker="0"}') == 1, "the next one waits")
         refused = [service.classify() for _ in range(5)]
         assert probes(service) == ALIVE_AND_READY
         assert salud.main() == 0
@@ -153,10 +154,9 @@ def test_a_full_queue_is_refused_at_once_and_stays_alive_and_ready(monkeypatch: 
         assert all(1 <= int(answer.headers["retry-after"]) <= 3 for answer in refused)
         assert refused[0].headers["content-type"] == "application/problem+json"
         assert service.get("/api/v1/status").code == 200, "what needs no model is answered"
-        assert service.metric('servicio_waiting{worker="0"}') == 1
         assert service.metric('servicio_oldest_wait_seconds{worker="0"}') > 0.1
         assert [call.code for call in calls] == [200, 200]
-        assert service.metric('servicio_refused_total{reason="full"}') >= 5
+        eventually(lambda: service.metric('servicio_refused_total{reason="full"}') >= 5, "counted together")
 
 
 @pytest.mark.long
@@ -262,6 +262,17 @@ def test_a_killed_worker_is_replaced() -> None:
 
 
 @pytest.mark.long
+def test_a_job_for_which_memory_does_not_suffice_fails_alone() -> None:
+    with serving(faulty="texts", memory=2**31) as service:
+        worker = service.worker()
+        greedy = service.call("@memoria 4000")
+        assert greedy.code == 500
+        assert probes(service) == ALIVE_AND_READY
+        assert (service.classify().code, service.worker()) == (200, worker)
+        assert "MemoryError" in service.log.read_text()
+
+
+@pytest.mark.long
 def test_workers_that_lose_their_main_process_end() -> None:
     with serving() as service:
         worker = service.worker()
@@ -270,7 +281,11 @@ def test_workers_that_lose_their_main_process_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "why"), [("golden", "fails its golden predictions"), ("import", "ImportError: this wheel was built")]
+    ("fault", "why"),
+    [
+        ("golden", "fails its golden predictions"),
+        pytest.param("import", "ImportError: this wheel was built", marks=pytest.mark.long),
+    ],
 )
 def test_a_wrong_wheel_is_alive_and_not_ready_and_says_why(fault: str, why: str) -> None:
     with serving(faulty=fault, ready=False) as service:

@@ -37,6 +37,15 @@ def workspace(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def service_image(lab: Path, workspace: Path) -> str:
+    """REPOSITORY@DIGEST of the bundled service, built by its pipeline unless that was done already."""
+    result = tool(workspace / "service", "run", "--until", "image")
+    assert result.returncode == 0, result.stderr[-5000:]
+    built = ledger(workspace / "service", "steps/image/outputs.json")
+    return f"{built['repository']}@{built['digest']}"
+
+
 def git(folder: Path, *words: str) -> None:
     """Run git as a made-up person."""
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
