@@ -13,9 +13,10 @@ usage: ejecutar.sh COMMAND [OPTION...]
   report [--since REV]    → salida/informe.html, salida/resumen.json; REV: the commit to compare with;
                           exit code 3 when a check fails
   all [--since REV]       extract, transform and report
-  test [OPTION...]        types and tests; options go to pytest
+  test [OPTION...]        tests; options go to pytest
+  test-all [OPTION...]    types, and every test: the slow ones and those with Spark (needs Java) too
 
-Each takes --help for the rest of its options.
+Each takes --help for the rest of its options; --out DIR writes to another folder than salida/.
 USAGE
 }
 
@@ -24,8 +25,8 @@ command=$1
 shift
 case $command in
   --help | -h) usage; exit 0 ;;
-  generate | extract | transform | report | all) requirements=(requirements.txt) ;;
-  test) requirements=(requirements.txt requirements-dev.txt requirements-spark.txt) ;;
+  generate | extract | transform | report | all | test) requirements=(requirements.txt requirements-dev.txt) ;;
+  test-all) requirements=(requirements.txt requirements-dev.txt requirements-spark.txt) ;;
   *) echo "unknown command: $command" >&2; usage >&2; exit 2 ;;
 esac
 
@@ -59,22 +60,26 @@ previous() {
 case $command in
   test)
     cd "$here"
+    exec "$python" -m pytest -m "not slow" --ignore=tests/test_spark.py "$@" ;;
+  test-all)
+    cd "$here"
     "$python" -m mypy
     "$python" -m pytest "$@" ;;
   report | all)
-    options=()
+    options=() out=$here/salida
     while [ $# -gt 0 ]; do
       case $1 in
-        --since) [ $# -gt 1 ] || { echo "--since needs a commit" >&2; exit 2; }
-          previous "$2"; options+=(--previous "$before/salida"); shift ;;
+        --since | --out) [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; } ;;&
+        --since) previous "$2"; options+=(--previous "$before/salida"); shift ;;
+        --out) out=$2; shift ;;
         *) options+=("$1") ;;
       esac
       shift
     done
     if [ "$command" = all ]; then
-      "$python" -P -m datos extract
-      "$python" -P -m datos transform
+      "$python" -P -m datos extract --out "$out"
+      "$python" -P -m datos transform --out "$out"
     fi
-    "$python" -P -m datos report ${options[@]+"${options[@]}"} ;;
+    "$python" -P -m datos report --out "$out" ${options[@]+"${options[@]}"} ;;
   *) "$python" -P -m datos "$command" "$@" ;;
 esac

@@ -2,37 +2,44 @@
 # Train the model, measure it, export it as a wheel.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-# Where the data project is: a folder beside this one, or a submodule in it.
-data=${MODELO_DATOS:-$here/../data}
+# Where the data project is: a submodule in this one, or a folder beside it.
+data=$here/data
+[ -f "$data/requirements.txt" ] || data=$here/../data
+data=${MODELO_DATOS:-$data}
 
 usage() {
   cat <<'USAGE'
 usage: ejecutar.sh ACTION [OPTION...]
 
   --train           curate the claims, train, and leave the package with the model in salida/paquete
-  --export          train and write the wheel
+  --export          write the wheel
   --evaluate        measure a model on the hand-written claims: salida/evaluacion.html and evaluacion.json;
                     exit code 3 when it is worse than the champion beyond noise
-  --test            types and tests (trains first)
+  --test            tests
+  --test-all        types, and every test: the slow ones too
   --help
+
+All train first, unless what --train left was made from the very same files and commits.
 
 options
   --out DIR         folder of the wheel (--export; default dist) or of the report (--evaluate; default salida)
-  --model WHEEL     the model to measure (--evaluate; default: what --train left, or a new one)
+  --model WHEEL     the model to measure (--evaluate; default: this one)
   --champion WHEEL  the model that is in use (--evaluate)
-  --version X.Y.Z   of the wheel (default: the one in paquete/pyproject.toml)
+  --version X.Y.Z   of the wheel (default: 0.0.0 and the commit, which is no release)
+  --junit FILE      where the tests' results go (--test)
 
-MODELO_DATOS is the folder of the data project (default: ../data); the same commit gives the same bytes.
+MODELO_DATOS is the folder of the data project (default: the submodule data, or ../data); the same commit gives the
+same bytes.
 USAGE
 }
 
 fail() { echo "ejecutar.sh: $1" >&2; exit 2; }
 
-action="" out="" model="" champion="" version=""
+action="" out="" model="" champion="" version="" junit=""
 while [ $# -gt 0 ]; do
   case $1 in
-    --train | --export | --evaluate | --test) action=${1#--} ;;
-    --out | --model | --champion | --version)
+    --train | --export | --evaluate | --test | --test-all) action=${1#--} ;;
+    --out | --model | --champion | --version | --junit)
       [ $# -gt 1 ] || fail "$1 needs a value"
       printf -v "${1#--}" %s "$2"; shift ;;
     --help | -h) usage; exit 0 ;;
@@ -42,11 +49,10 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$action" ] || { usage >&2; exit 2; }
 [ -f "$data/requirements.txt" ] || fail "no data project in $data: set MODELO_DATOS, or git submodule update --init"
-: "${version:=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/paquete/pyproject.toml")}"
+data=$(cd "$data" && pwd)
 
 # The environment is kept by the content of the requirements.
-requirements=("$data/requirements.txt" "$here/requirements.txt")
-[ "$action" != test ] || requirements+=("$here/requirements-dev.txt")
+requirements=("$data/requirements.txt" "$here/requirements.txt" "$here/requirements-dev.txt")
 key=$(cat "${requirements[@]}" | sha256sum | cut -c1-16)
 environment=${PIPELINE_TOOLS_CACHE:-$HOME/.cache/pipeline-tools}/environments/model-$key
 if [ ! -e "$environment/.complete" ]; then
@@ -64,13 +70,39 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 package=$here/salida/paquete
 evaluation=$data/evaluacion/reclamaciones.csv
 
-# The last commit that changed a folder, and whether it has changes that are in none.
+# The commit of a folder: that of its repository, or in a part of one the last that changed it. It tells of changes that
+# are in none.
 commit() {
   local found
-  found=$(git -C "$1" log -1 --format=%H -- . 2>/dev/null) || found=""
+  if [ -z "$(git -C "$1" rev-parse --show-prefix 2>/dev/null)" ]; then
+    found=$(git -C "$1" rev-parse HEAD 2>/dev/null) || found=""
+  else
+    found=$(git -C "$1" log -1 --format=%H -- . 2>/dev/null) || found=""
+  fi
   [ -n "$found" ] || { echo unknown; return; }
   if [ -n "$(git -C "$1" status --porcelain -- .)" ]; then found+=-dirty; fi
   echo "$found"
+}
+data_commit=$(commit "$data") code_commit=$(commit "$here")
+: "${version:=0.0.0+g${code_commit//-/.}}"
+
+# What the trained package was made from.
+sources() {
+  echo "$data_commit $code_commit $key"
+  (cd "$data" && find datos fuentes "$evaluation" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum)
+  (cd "$here" && find entrenamiento paquete -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum)
+}
+
+# The package with the model in salida/paquete, trained if it is not there, with the version.
+package() {
+  local made_from
+  made_from=$(sources | sha256sum)
+  if [ "$(cat "$package/.made-from" 2>/dev/null)" != "$made_from" ]; then
+    train
+    echo "$made_from" >"$package/.made-from"
+  fi
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$package "$python" -P -m entrenamiento stamp \
+    --package "$package" --version "$version"
 }
 
 train() {
@@ -80,19 +112,18 @@ train() {
   PYTHONPATH=$data "$python" -P -m datos transform --out "$work" >&2
   cp -r "$here/paquete" "$work/paquete"
   rm -rf "$work/paquete/clasificador_modelo/__pycache__"
-  sed -i "s/^version = .*/version = \"$version\"/" "$work/paquete/pyproject.toml"
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$work/paquete "$python" -P -m entrenamiento train \
     --claims "$work/curadas.parquet" --evaluation "$evaluation" --package "$work/paquete" \
-    --version "$version" --data-commit "$(commit "$data")" --code-commit "$(commit "$here")" >&2
+    --data-commit "$data_commit" --code-commit "$code_commit" >&2
   mkdir -p "$here/salida"
   rm -rf "$package"
   mv "$work/paquete" "$package"
 }
 
+[ "$action" = evaluate ] && [ -n "$model" ] || package
 case $action in
-  train) train; echo "$package" ;;
+  train) echo "$package" ;;
   export)
-    train
     out=${out:-$here/dist}
     mkdir -p "$out"
     # the same sources give the same bytes: all files get the date of the first ZIP
@@ -100,18 +131,15 @@ case $action in
       --no-build-isolation --wheel-dir "$out" "$package"
     ls "$out/clasificador_modelo-$version"-*.whl ;;
   evaluate)
-    if [ -z "$model" ]; then
-      [ -d "$package" ] || train
-      model=$package
-    fi
     options=()
     [ -z "$champion" ] || options=(--champion "$champion")
-    PYTHONPATH=$here:$here/paquete "$python" -P -m entrenamiento evaluate --model "$model" --evaluation "$evaluation" \
-      --out "${out:-$here/salida}" ${options[@]+"${options[@]}"} ;;
-  test)
-    train
+    PYTHONPATH=$here:$here/paquete "$python" -P -m entrenamiento evaluate --model "${model:-$package}" \
+      --evaluation "$evaluation" --out "${out:-$here/salida}" ${options[@]+"${options[@]}"} ;;
+  test | test-all)
     cd "$here"
-    export PYTHONPATH=$here:$package
-    "$python" -m mypy
-    MODELO_DATOS=$data "$python" -m pytest ;;
+    export PYTHONPATH=$here:$package MODELO_DATOS=$data
+    options=()
+    [ -z "$junit" ] || options=(--junitxml "$junit")
+    if [ "$action" = test-all ]; then "$python" -m mypy; else options+=(-m "not slow"); fi
+    "$python" -m pytest ${options[@]+"${options[@]}"} ;;
 esac

@@ -442,6 +442,8 @@ def _execute(
     from pipeline_tools.run import Request, execute
 
     mask_strays()
+    if platform:  # a step that calls this program for another project means the same platform
+        os.environ["PIPELINE_TOOLS_PLATFORM"] = str(platform.absolute())
     made, configuration = _plan(project, platform, settings)
     configuration(environment)  # an environment that does not exist is not just one without steps
     chosen: list[PlannedStep] = planning.select(made, steps=steps, until=until, environment=environment)

@@ -33,7 +33,7 @@ def examine(plan: Plan, configuration: Callable[[str | None], Config]) -> list[F
         checks.append(("docker", lambda: _docker(config)))
     if steps & {"chart", "deploy"}:
         checks.append(("helm", _helm))
-    if steps & {"image", "chart"}:
+    if steps & {"image", "chart", "publish"}:
         checks.append(("artifactory", lambda: _artifactory(config)))
     if "scan" in steps:
         checks.append(("sonarqube", lambda: _sonarqube(config)))

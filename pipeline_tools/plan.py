@@ -15,6 +15,8 @@ from pipeline_tools.steps import registry
 
 # The steps of each kind of project; steps of an environment come once for each environment.
 KINDS: dict[str, tuple[str, ...]] = {
+    "data": ("test", "check", "promote"),
+    "model": ("test", "evaluate", "promote", "export", "publish", "pin"),
     "service": ("test", "scan", "image", "chart", "deploy", "verify"),
     "library": ("test", "scan"),
 }

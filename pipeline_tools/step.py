@@ -184,6 +184,13 @@ ARTIFACTORY = Credential(
     config=("artifactory.username", "artifactory.password"),
     variables=("ARTIFACTORY_USER", "ARTIFACTORY_PASSWORD"),
 )
+GIT = Credential(
+    id="git",
+    type="username-password",
+    config=("git.username", "git.password"),
+    variables=("GIT_USERNAME", "GIT_PASSWORD"),
+)
+GIT_TOKEN = Credential(id="git-token", type="secret-text", config=("git.token",), variables=("GIT_TOKEN",))
 KUBECONFIG = Credential(id="kubeconfig", type="file", config=("kubernetes.kubeconfig",), variables=("KUBECONFIG",))
 
 InputsT = TypeVar("InputsT", bound=StepInputs)
@@ -217,6 +224,11 @@ class Context(Generic[InputsT]):
     branch: str
     run_id: str
     tracked: tuple[str, ...] | None = None
+
+    @property
+    def number(self) -> str:
+        """The three numbers of `version`."""
+        return self.version.partition("-g")[0]
 
     def files(self) -> list[Path]:
         """The project's git-tracked files that exist, relative to `project`, sorted."""

@@ -19,6 +19,7 @@ def run(*argv: str, cwd: Path) -> str:
     return subprocess.run(argv, cwd=cwd, check=True, capture_output=True, text=True, env=environment).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [".", "data"])
 def test_a_report_compares_with_another_commit(tmp_path: Path, folder: str) -> None:
     project = tmp_path / folder

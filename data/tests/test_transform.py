@@ -151,6 +151,7 @@ def test_an_empty_table_gives_empty_results(tmp_path: Path) -> None:
     assert (told.curated, curated, rejected) == (0, [], [])
 
 
+@pytest.mark.slow
 def test_batches_and_processes_do_not_change_the_result(tmp_path: Path) -> None:
     rows = [(claim.text, claim.labels) for claim in generate.claims(600)]
     told, curated, rejected = curate(tmp_path, rows)
@@ -199,6 +200,7 @@ def test_the_committed_claims_are_enough_and_balanced(results: Path) -> None:
     assert 0.15 < share < 0.25
 
 
+@pytest.mark.slow
 def test_no_invented_persons_data_are_left(results: Path) -> None:
     text = "\n".join(pl.read_parquet(results / "curadas.parquet")["texto"])
     text += "\n".join(pl.read_parquet(results / "rechazadas.parquet")["detalle"])
@@ -214,6 +216,7 @@ def test_no_invented_persons_data_are_left(results: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_committed_sources_are_what_the_generator_writes(tmp_path: Path) -> None:
     generate.write(tmp_path)
     for file in [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]:
@@ -235,6 +238,7 @@ def test_the_hand_written_claims_are_apart(results: Path) -> None:
 words = st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=30).map(" ".join)
 
 
+@pytest.mark.slow
 @given(st.lists(words, min_size=1, max_size=8))
 def test_signatures_do_not_depend_on_the_batch_or_the_order_of_words(texts: list[str]) -> None:
     together = sign(pa.array(texts))

@@ -1,4 +1,4 @@
-"""``python -m entrenamiento``: train, evaluate.
+"""``python -m entrenamiento``: train, stamp, evaluate.
 
 Exit codes: 0 passed, 2 usage, 3 worse than the champion beyond noise.
 """
@@ -50,20 +50,23 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--claims", type=Path, required=True, help="curadas.parquet")
     one.add_argument("--evaluation", type=Path, required=True, help="hand-written claims, CSV")
     one.add_argument("--package", type=Path, required=True, help="folder that holds the package; its files are written")
-    one.add_argument("--version", required=True)
     one.add_argument("--data-commit", required=True)
     one.add_argument("--code-commit", required=True)
+    one = commands.add_parser("stamp", help="write the version into a trained package")
+    one.add_argument("--package", type=Path, required=True, help="folder that holds the package")
+    one.add_argument("--version", required=True)
     one = commands.add_parser("evaluate", help="evaluacion.html and evaluacion.json")
     one.add_argument("--model", type=Path, required=True, help="wheel, or folder that holds the package")
     one.add_argument("--evaluation", type=Path, required=True, help="hand-written claims, CSV")
     one.add_argument("--champion", type=Path, help="wheel of the model that is in use")
     one.add_argument("--out", type=Path, required=True, help="folder of the report")
     options = parser.parse_args(argv)
-    for given in (options.evaluation, getattr(options, "claims", None), getattr(options, "champion", None)):
+    for name in ("evaluation", "claims", "champion"):
+        given = getattr(options, name, None)
         if given is not None and not given.is_file():
             print(f"entrenamiento: there is no {given}", file=sys.stderr)  # noqa: T201
             return USAGE
-    return _train(options) if options.command == "train" else _evaluate(options)
+    return {"train": _train, "stamp": _stamp, "evaluate": _evaluate}[options.command](options)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -79,7 +82,6 @@ def _train(options: argparse.Namespace) -> int:
     model = installed(options.package)
     figures, _ = evaluate(model, evaluation, None)
     about = {
-        "version": options.version,
         "data": {
             "commit": options.data_commit,
             "claims": len(training) + len(test),
@@ -100,15 +102,25 @@ def _train(options: argparse.Namespace) -> int:
         },
     }
     _json(package / "linaje.json", about)
+    _json(package / "doradas.json", _golden(test))
+    print(json.dumps(about["metrics"], ensure_ascii=False))  # noqa: T201
+    return 0
+
+
+def _stamp(options: argparse.Namespace) -> int:
+    """The version in what is told of a trained model: it is known only when the model has passed."""
+    package = options.package / PACKAGE
+    about = {**_about(options.package), "version": options.version}
+    model = json.loads((package / "modelo.json").read_text(encoding="utf-8"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "plantillas"),
         autoescape=False,  # noqa: S701  (Markdown)
         keep_trailing_newline=True,
     )
-    card = environment.get_template("ficha.md").render(about=about, labels=final.labels, least=choice.least)
+    card = environment.get_template("ficha.md").render(about=about, labels=model["labels"], least=model["least"])
+    _json(package / "linaje.json", about)
     (package / "ficha.md").write_text(card, encoding="utf-8")
-    _json(package / "doradas.json", _golden(test))
-    print(json.dumps(about["metrics"], ensure_ascii=False))  # noqa: T201
+    (options.package / "VERSION").write_text(f"{options.version}\n", encoding="utf-8")
     return 0
 
 

@@ -59,6 +59,7 @@ def test_the_same_claims_train_the_same_bytes(small: list[Claim]) -> None:
     assert files(fit(small, choose(small))) == files(fit(small, choose(small)))
 
 
+@pytest.mark.slow
 def test_the_same_package_builds_the_same_wheel(tmp_path: Path) -> None:
     wheels = []
     for name in ("one", "two"):
@@ -153,6 +154,7 @@ def crippled(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_worse_model_ends_with_exit_code_3_and_its_report(tmp_path: Path) -> None:
     bad = crippled(tmp_path / "bad")
     evaluation = DATA / "evaluacion" / "reclamaciones.csv"

@@ -90,7 +90,7 @@ def test_the_model_is_data_and_tells_what_it_was_made_from() -> None:
     assert about["data"]["commit"]
     assert about["code"]["commit"]
     assert about["version"] in model_card()
-    assert about["version"] in (PACKAGE / "pyproject.toml").read_text()
+    assert about["version"] in (PACKAGE / "VERSION").read_text()
 
 
 def test_the_model_is_good_on_claims_that_it_has_not_seen(evaluation: list[Claim]) -> None:

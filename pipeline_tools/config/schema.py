@@ -82,6 +82,25 @@ class Jenkins(Section):
     url: Url | None = Field(None, description="Base URL of the controller.")
 
 
+class Git(Section):
+    """The server of the git repositories, as the steps that push use it."""
+
+    username: Reference | None = Field(None, description="Reference to the user's name.")
+    password: Reference | None = Field(
+        None, description="Reference to the password or token, for HTTP; null: git finds its own, as on a laptop."
+    )
+    ssh_key: str | None = Field(None, description="Path of the private key; null: ssh finds its own.")
+    known_hosts: str | None = Field(None, description="File with the servers' keys; null: ssh's own.")
+    author: Annotated[str, Form(r"[^<>\n]+ <[^<>\n]*>", "write NAME <ADDRESS>")] = Field(
+        "pipeline-tools <pipeline-tools@localhost>", description="Who makes the commits and tags of steps."
+    )
+    host: Literal["github", "gitlab", "bitbucket"] | None = Field(
+        None, description="What the server is, to open pull requests through its API; null: none is opened."
+    )
+    api: Url | None = Field(None, description="Base URL of that API; null: that of the public service.")
+    token: Reference | None = Field(None, description="Reference to the token that opens pull requests.")
+
+
 class Run(Section):
     """How runs are made."""
 
@@ -119,6 +138,7 @@ SYSTEMS: dict[str, type[Section]] = {
     "sonarqube": SonarQube,
     "kubernetes": Kubernetes,
     "jenkins": Jenkins,
+    "git": Git,
     "run": Run,
     "lineage": Lineage,
 }
@@ -132,9 +152,13 @@ class Environment(Section):
 
 
 class _Base(Section):
-    kind: Literal["service", "library"] = Field(description="What the project is: decides the steps of its pipeline.")
+    kind: Literal["service", "library", "data", "model"] = Field(
+        description="What the project is: decides the steps of its pipeline."
+    )
     name: Name = Field(description="Name of the project, the image, the chart's release and the SonarQube project.")
-    version: Version = Field(description="Version of the project; the commit is added to it.")
+    version: Version | None = Field(
+        None, description="Version of the project, to which the commit is added; null: from tags and commits."
+    )
 
 
 class Config(_Base):
@@ -145,6 +169,7 @@ class Config(_Base):
     sonarqube: SonarQube
     kubernetes: Kubernetes
     jenkins: Jenkins
+    git: Git
     run: Run
     lineage: Lineage
     environments: dict[str, Environment]

@@ -9,7 +9,20 @@ from typing import Any
 from pipeline_tools.step import Step
 
 # In the order in which a pipeline runs them.
-MODULES = ("test", "scan", "image", "chart", "deploy", "verify")
+MODULES = (
+    "test",
+    "check",
+    "evaluate",
+    "promote",
+    "export",
+    "publish",
+    "pin",
+    "scan",
+    "image",
+    "chart",
+    "deploy",
+    "verify",
+)
 
 
 @cache

@@ -126,7 +126,7 @@ def properties_of(
     properties = {
         "sonar.projectKey": project_key(ctx),
         "sonar.projectName": ctx.config.name,
-        "sonar.projectVersion": ctx.config.version,
+        "sonar.projectVersion": ctx.number,
         "sonar.buildString": ctx.version,
         "sonar.scm.revision": ctx.commit,
         # there is no history in the pod: git's would be many times the size of the files

@@ -1,4 +1,4 @@
-"""`test`: the project's own tests with pytest, in an environment made from its requirements."""
+"""`test`: the project's own tests, with pytest in an environment made from its requirements or by its own program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline_tools.errors import ConfigError, QualityError
 from pipeline_tools.masking import mask
 from pipeline_tools.process import run
 from pipeline_tools.step import ARTIFACTORY, Context, Credential, Duration, Json, RunnerInputs, Step, duration
-from pipeline_tools.systems import pip
+from pipeline_tools.systems import pip, program
 
 if TYPE_CHECKING:
     from pipeline_tools.config.schema import Config
@@ -34,6 +34,11 @@ DESCRIPTIONS = ("pyproject.toml", "setup.cfg", "setup.py")
 class Inputs(RunnerInputs):
     """How the tests are run."""
 
+    command: list[str] = Field(
+        [],
+        description="The project's own program that runs its tests and writes JUnit XML to `{junit}`; the keys below "
+        "that are for pytest are then not used. Exit codes 1 and 3: tests failed.",
+    )
     paths: list[str] = Field(["tests"], description="Files and folders of the tests.")
     package: list[str] = Field([], description="What coverage is measured of; empty: no coverage.")
     requirements: list[str] = Field(
@@ -74,6 +79,34 @@ def _environment(ctx: Context[Inputs]) -> Path:
 
 
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
+    return _own(ctx) if ctx.inputs.command else _pytest(ctx)
+
+
+def _own(ctx: Context[Inputs]) -> Mapping[str, Json]:
+    """The tests as the project's own program runs them."""
+    junit = ctx.out / "junit.xml"
+    with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
+        unmasked = Path(scratch) / "junit.xml"
+        command = program.filled(ctx.inputs.command, {"junit": str(unmasked)}, "test.command")
+        done = program.call(
+            ctx, command, key="test.command", timeout=ctx.inputs.timeout, judged=(TESTS_FAILED, program.NOT_GOOD_ENOUGH)
+        )
+        counts = _report(unmasked, junit) if unmasked.is_file() else None
+    if counts is None or not counts["tests"]:
+        what = "no JUnit report" if counts is None else "a JUnit report without tests"
+        raise QualityError(
+            f"{command[0]} exited with {done.exit_code} and left {what}.",
+            hint="test.command must write its results to {junit}; the output of the step says what happened.",
+        )
+    if done.exit_code or counts["failed"]:
+        raise QualityError(
+            f"{counts['failed']} of {counts['tests']} tests failed; {command[0]} exited with {done.exit_code}.",
+            hint="The output of the step has each failure in full.",
+        )
+    return {**counts, "coverage_percent": None, "junit": ctx.relative(junit), "coverage": None}
+
+
+def _pytest(ctx: Context[Inputs]) -> Mapping[str, Json]:
     python = _environment(ctx)
     junit, coverage = ctx.out / "junit.xml", ctx.out / "coverage.xml"
     argv: list[str | Path] = [

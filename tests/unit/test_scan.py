@@ -24,8 +24,8 @@ FILES = [Path("app/main.py"), Path("tests/test_main.py"), Path("setup.cfg")]
 
 
 def context(**inputs: Any) -> Any:
-    config = SimpleNamespace(name="clasificador", version="1.2.3")
-    return SimpleNamespace(inputs=Inputs(**inputs), config=config, version="1.2.3-gabc", commit="abc")
+    config = SimpleNamespace(name="clasificador")
+    return SimpleNamespace(inputs=Inputs(**inputs), config=config, version="1.2.3-gabc", number="1.2.3", commit="abc")
 
 
 @pytest.mark.parametrize(
