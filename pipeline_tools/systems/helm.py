@@ -187,7 +187,7 @@ def details(cluster: Kubernetes, release: str, namespace: str) -> Details:
         namespace=namespace,
         revision=revision,
         status=str(info["status"]),
-        deployed=str(info["last_deployed"]),
+        deployed=re.sub(r"\.[0-9]+", "", str(info["last_deployed"])),
         chart=str(chart["chart"]),
         version=str(chart["version"]),
         description=description,
