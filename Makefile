@@ -36,8 +36,8 @@ test-unit: venv ## tests without processes or network
 	@$(BIN)/pytest tests/unit
 
 test-projects: ## types and tests of data and model, in environments of their own (about 4 min)
-	@data/ejecutar.sh test
-	@model/ejecutar.sh --test
+	@data/ejecutar.sh test-all
+	@model/ejecutar.sh --test-all
 
 test-groovy: venv ## tests of the Jenkins steps
 	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
@@ -49,9 +49,11 @@ SERVICE = $(HOME)/.cache/pipeline-tools/environments/service-$(shell git ls-file
 $(SERVICE)/.complete:
 	@echo "── the service's environment, with the model: about 3 min"
 	@rm -rf $(SERVICE) && $(PYTHON) -m venv $(SERVICE)
-	@model/ejecutar.sh --export --out $(SERVICE)/wheels
-	@$(SERVICE)/bin/pip install --quiet --find-links $(SERVICE)/wheels \
-	  --requirement service/requirements.txt --requirement service/requirements-dev.txt mypy==2.4.1
+	@model/ejecutar.sh --export --out $(SERVICE)/wheels --version $$(sed -n 's/^clasificador-modelo==//p' service/requirements.txt)
+	@sed "s/^clasificador-modelo==.*/& --hash=sha256:$$(sha256sum $(SERVICE)/wheels/*.whl | cut -c1-64)/" \
+	  service/requirements.txt >$(SERVICE)/requirements.txt
+	@$(SERVICE)/bin/pip install --quiet --find-links $(SERVICE)/wheels --requirement $(SERVICE)/requirements.txt
+	@$(SERVICE)/bin/pip install --quiet --requirement service/requirements-dev.txt mypy==2.4.1
 	@touch $@
 
 test-service: $(SERVICE)/.complete ## every test of the bundled service: types, states, 10,000 hostile requests

@@ -83,6 +83,10 @@ def write(lab: Lab) -> None:
             "insecure": True,
         },
         "sonarqube": {"url": f"http://{lab.at('sonarqube')}", "token": f"file:{lab.credentials / 'sonar-token'}"},
+        "git": {
+            "username": f"file:{lab.credentials / 'git-user'}",
+            "password": f"file:{lab.credentials / 'git-password'}",
+        },
         "kubernetes": {"kubeconfig": str(lab.credentials / "kubeconfig"), "context": "lab"},
         "scan": {"namespace": "scan"},
         "environments": {name: _environment(lab, name) for name in ("test", "prod")},

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+REQUIREMENTS = ROOT / "service/requirements.txt"
 CACHE = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser() / "benchmarks"
 SERVERS = HERE / "servers"
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -229,17 +231,17 @@ def answers(url: str) -> bool:
 
 def environment(name: str) -> Path:
     """The virtual environment of ``name``, made once for its requirements."""
-    files = [HERE / f"{name}.txt", *([ROOT / "service/requirements.txt"] if name == "service" else [])]
     wheel = model_wheel()
+    files = [HERE / f"{name}.txt", *([pinned(wheel)] if name == "service" else [])]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in [*files, wheel])).hexdigest()[:12]
     home = CACHE / f"{name}-{key}"
     if not (home / ".complete").exists():
         print(f"making the environment of {name}", file=sys.stderr)
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        words = [word for file in files for word in ("--requirement", str(file))]
-        pip = [home / "bin/pip", "install", "--quiet", "--find-links", wheel.parent, *words]
-        subprocess.run(pip, check=True)
+        for file in reversed(files):  # each alone: pip wants a hash for all that goes with those that have one
+            pip = [home / "bin/pip", "install", "--quiet", "--find-links", wheel.parent, "--requirement", file]
+            subprocess.run(pip, check=True)
         (home / ".complete").touch()
     return home
 
@@ -249,8 +251,19 @@ def model_wheel() -> Path:
     sources = [*ROOT.glob("model/*.*"), *ROOT.glob("model/paquete/**/*.py"), *ROOT.glob("data/*.csv")]
     folder = CACHE / f"wheel-{hashlib.sha256(b''.join(sorted(file.read_bytes() for file in sources))).hexdigest()[:12]}"
     if not list(folder.glob("*.whl")):
-        subprocess.run([ROOT / "model/ejecutar.sh", "--export", "--out", folder], check=True)
+        version = re.search(r"^clasificador-modelo==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
+        assert version
+        subprocess.run([ROOT / "model/ejecutar.sh", "--export", "--version", version[1], "--out", folder], check=True)
     return next(folder.glob("*.whl"))
+
+
+def pinned(wheel: Path) -> Path:
+    """The service's requirements with the hash of ``wheel``, which a checkout's do not have."""
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    text = re.sub(r"^clasificador-modelo==\S+", rf"\g<0> --hash=sha256:{sha256}", REQUIREMENTS.read_text(), flags=re.M)
+    file = wheel.parent / "requirements.txt"
+    file.write_text(text)
+    return file
 
 
 def load_generator() -> None:

@@ -23,8 +23,9 @@ def _previous(ctx: Context[Inputs]) -> str | None:
     promote = ctx.config.section("promote")
     server = git.Repository(ctx.project, ctx.config.git, remote=promote.remote)
     target = f"refs/heads/{promote.target}"
-    commit = server.refs(target).get(target)
-    if commit in (None, ctx.commit):
+    refs = server.refs(target, f"refs/tags/{promote.tag_prefix}*")
+    commit = refs.pop(target, None)
+    if commit == ctx.commit or commit not in refs.values():
         return None
     server.fetch(target)
     return commit

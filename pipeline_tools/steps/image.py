@@ -73,16 +73,18 @@ def _bring_wheels(ctx: Context[Inputs], into: Path) -> None:
     if not requirements.is_file():
         raise ConfigError(f"image.wheels names {requirements}, which does not exist.")
     ctx.log(f"bringing the wheels of {ctx.inputs.wheels}")
-    pip.download_wheels(
-        sys.executable,
-        requirements,
-        into,
-        ctx.config.artifactory,
-        python_version=ctx.inputs.python,
-        platform=docker.platforms(),
-        extra=[ctx.inputs.installer],
-        log=ctx.log,
-    )
+    # the installer alone: in a file with hashes pip wants one for everything
+    files: list[str | Path] = ["--requirement", requirements]
+    for wanted in (files, [ctx.inputs.installer]):
+        pip.download_wheels(
+            sys.executable,
+            wanted,
+            into,
+            ctx.config.artifactory,
+            python_version=ctx.inputs.python,
+            platform=docker.platforms(),
+            log=ctx.log,
+        )
 
 
 def _model(ctx: Context[Inputs], wheels: Path) -> dict[str, str]:

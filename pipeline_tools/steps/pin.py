@@ -77,7 +77,7 @@ def pinned(ctx: Context[Any], package: str) -> str | None:
 def _text(clone: Path, inputs: Inputs) -> str:
     file = clone / inputs.folder / inputs.file
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{inputs.folder}/{inputs.file} of the service cannot be read: {type(error).__name__}.",
@@ -121,14 +121,14 @@ def _propose(
     """The commit of the branch (None: the version is in use already) and the version before; None: try again."""
     changed = packages.pin(_text(service.folder, ctx.inputs), package, version, str(ctx.outputs["publish"]["sha256"]))
     file = service.folder / ctx.inputs.folder / ctx.inputs.file
-    if changed.text == file.read_text(encoding="utf-8"):
+    if changed.text == _text(service.folder, ctx.inputs):
         ctx.log(f"{ctx.inputs.branch} pins {package} {version} already")
         return None, changed.version
     if not changed.hashed:
         ctx.log(f"no line of {ctx.inputs.file} has a hash: the version is pinned without one")
     ref = f"refs/heads/{branch}"
     there = service.refs(ref).get(ref)
-    file.write_text(changed.text, encoding="utf-8")
+    file.write_bytes(changed.text.encode())
     if there is not None:
         service.fetch(ref)
         base = service.git("rev-parse", "HEAD").stdout.strip()

@@ -8,7 +8,7 @@ import requests
 
 from pipeline_tools import secrets
 from pipeline_tools.config import schema
-from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
+from pipeline_tools.errors import CredentialError, InfrastructureError
 from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
 from pipeline_tools.systems.git import path_of, quoted
@@ -181,9 +181,9 @@ def _call(method: str, url: str, headers: dict[str, str], **options: Any) -> Any
         raise InfrastructureError(
             f"{url} does not answer.", hint="Check git.api and the network.", details=mask(str(error))
         ) from error
-    if answer.ok and not answer.is_redirect:
+    if answer.status_code // 100 == 2:
         return answer.json()
-    kind = ConfigError if answer.is_redirect else of_status(answer.status_code)
+    kind = of_status(answer.status_code)  # a redirection is not followed: the token is for this server
     raise kind(
         f"{method} {url} was answered with {answer.status_code}.",
         hint="Check git.host, git.api, git.token and what the token may do.",

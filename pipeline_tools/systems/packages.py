@@ -79,7 +79,9 @@ def fetch(settings: schema.Artifactory, name: str, version: str, folder: Path) -
 
 def pinned_version(text: str, package: str) -> str | None:
     """The version of ``package`` that a requirements file pins with ``==``; None: none."""
-    return next((version for version, _ in map(_parsed, _lines(text, package))), None)
+    for one in map(_requirement, lines(text, package)):
+        return next((part.version for part in one.specifier if part.operator == "=="), None) if one else None
+    return None
 
 
 def pin(text: str, package: str, version: str, sha256: str) -> Pinned:
@@ -91,36 +93,32 @@ def pin(text: str, package: str, version: str, sha256: str) -> Pinned:
     Raises:
         ConfigError: the file names the package more than once, with different conditions perhaps.
     """
-    found = _lines(text, package)
+    found = lines(text, package)
     if len(found) > 1:
         raise ConfigError(f"{package} is required {len(found)} times.", hint="Leave one line of them.")
     hashed = re.search(r"--hash[= ]", text) is not None
-    before, marker = _parsed(found[0]) if found else (None, "")
-    line = f"{package}=={version}" + (f" ; {marker}" if marker else "")
+    end = "\r\n" if "\r\n" in text else "\n"
+    old = _requirement(found[0]) if found else None
+    extras = f"[{','.join(sorted(old.extras))}]" if old and old.extras else ""
+    line = f"{package}{extras}=={version}" + (f" ; {old.marker}" if old and old.marker else "")
     if hashed:
-        line += f" \\\n    --hash=sha256:{sha256}"
+        line += f" \\{end}    --hash=sha256:{sha256}"
     if found:
-        return Pinned(text=text.replace(found[0], f"{line}\n", 1), version=before, hashed=hashed)
-    return Pinned(text=f"{text.rstrip()}\n{line}\n".lstrip("\n"), version=None, hashed=hashed)
+        new = text.replace(found[0], f"{line}{end}", 1)
+        return Pinned(text=new, version=pinned_version(text, package), hashed=hashed)
+    before = text if not text or text.endswith("\n") else f"{text}{end}"
+    return Pinned(text=f"{before}{line}{end}", version=None, hashed=hashed)
 
 
-def _lines(text: str, package: str) -> list[str]:
+def lines(text: str, package: str) -> list[str]:
     """The lines of a requirements file that are about ``package``, each with those that continue it."""
-    logical = re.findall(r"(?:[^\n]*\\\n)*[^\n]*(?:\n|$)", text)
+    logical = re.findall(r"(?:[^\n]*\\\r?\n)*[^\n]*(?:\n|$)", text)
     return [line for line in logical if (one := _requirement(line)) and canonicalize_name(one.name) == package]
 
 
 def _requirement(line: str) -> Requirement | None:
-    words = re.sub(r"\\\n|(^|\s)#.*|\s--hash[= ]\S+", " ", line).strip()
+    words = re.sub(r"\\\r?\n|(^|\s)#.*|\s--hash[= ]\S+", " ", line).strip()
     try:
         return Requirement(words)
     except InvalidRequirement:
         return None
-
-
-def _parsed(line: str) -> tuple[str | None, str]:
-    """Version and marker of a line that is a requirement."""
-    found = _requirement(line)
-    assert found is not None
-    versions = [one.version for one in found.specifier if one.operator == "=="]
-    return (versions[0] if versions else None), str(found.marker or "")

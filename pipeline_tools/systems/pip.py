@@ -67,6 +67,8 @@ def install(
 ) -> None:
     """Install into the environment of ``python``.
 
+    Files with hashes go first and alone: pip wants a hash for everything that is installed together with them.
+
     Args:
         requirements: requirement files.
         projects: folders of projects (``/path[extra]``) that stay linked to their source.
@@ -77,27 +79,34 @@ def install(
         ConfigError: no index has these versions.
         InfrastructureError: anything else that pip failed at.
     """
-    words: list[str | Path] = [word for file in requirements for word in ("--requirement", file)]
+    hashed = [file for file in requirements if "--hash" in file.read_text(encoding="utf-8")]
+    if hashed:
+        _pip(python, ["install", *_files(hashed)], artifactory, log)
+    words = _files([file for file in requirements if file not in hashed])
     words += [word for project in projects for word in ("--editable", project)]
-    _pip(python, ["install", *words, *packages], artifactory, log)
+    if words or packages:
+        _pip(python, ["install", *words, *packages], artifactory, log)
+
+
+def _files(requirements: Sequence[Path]) -> list[str | Path]:
+    return [word for file in requirements for word in ("--requirement", file)]
 
 
 def download_wheels(
     python: Path | str,
-    requirements: Path,
+    wanted: Sequence[str | Path],
     folder: Path,
     artifactory: Artifactory,
     *,
     python_version: str,
     platform: Sequence[str],
-    extra: Sequence[str] = (),
     log: Callable[[str], None],
 ) -> None:
-    """Bring the wheels of a requirements file, for another Python than ours, into ``folder``.
+    """Bring wheels, for another Python than ours, into ``folder``; ``wanted`` is pip's ``--requirement FILE`` or names.
 
     Raises: as `install`.
     """
-    words: list[str | Path] = ["download", "--requirement", requirements, *extra, "--dest", folder]
+    words: list[str | Path] = ["download", *wanted, "--dest", folder]
     words += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python_version]
     for tag in platform:
         words += ["--platform", tag]

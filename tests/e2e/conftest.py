@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,18 +26,14 @@ def lab() -> Path:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the bundled service and its chart in a repository of its own, so that tests may change them."""
+def workspace(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the service and its chart in a repository of its own, so that tests may change them.
+
+    It is what lab/with-lab made of the checkout's: with the model's version pinned that the laboratory has.
+    """
     folder = tmp_path_factory.mktemp("workspace")
-    for name in ("service", "chart"):
-        tracked = subprocess.run(
-            ["git", "ls-files", "-z", name], cwd=CHECKOUT, check=True, capture_output=True, text=True
-        ).stdout
-        for file in filter(None, tracked.split("\0")):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / file, folder / file)
-    git(folder, "init", "--quiet", "--initial-branch=develop")
-    commit(folder)
+    subprocess.run(["git", "clone", "--quiet", str(lab / "projects/service"), str(folder)], check=True)
+    git(folder, "remote", "remove", "origin")
     return folder
 
 
