@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements/lock.txt setup.cfg pyproject.toml
 
 venv: $(VENV)/.installed ## the Python environment with pinned versions
 
-demo: venv ## a service from source to production on this machine (first time about 15 min, later 4)
+demo: venv ## from the data to production on this machine (first time about 15 min, later 4)
 	@lab/demo
 
 test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 40 min, later 25)
@@ -78,4 +78,4 @@ lab-down: venv ## stop it; data and builds stay
 	@$(TOOLS) lab down
 
 clean: ## remove what was made in the checkout
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline data/salida model/salida model/dist
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline data/.pipeline model/.pipeline data/salida model/salida model/dist

@@ -19,7 +19,7 @@ usage: ejecutar.sh ACTION [OPTION...]
   --test-all        types, and every test: the slow ones too
   --help
 
-All train first, unless what --train left was made from the very same files and commits.
+All train first, unless what --train left was made from the very same files.
 
 options
   --out DIR         folder of the wheel (--export; default dist) or of the report (--evaluate; default salida)
@@ -88,12 +88,12 @@ data_commit=$(commit "$data") code_commit=$(commit "$here")
 
 # What the trained package was made from.
 sources() {
-  echo "$data_commit $code_commit $key"
+  echo "$key"
   (cd "$data" && find datos fuentes "$evaluation" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum)
   (cd "$here" && find entrenamiento paquete -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum)
 }
 
-# The package with the model in salida/paquete, trained if it is not there, with the version.
+# The package with the model in salida/paquete, trained if it is not there, with version and commits.
 package() {
   local made_from
   made_from=$(sources | sha256sum)
@@ -102,7 +102,7 @@ package() {
     echo "$made_from" >"$package/.made-from"
   fi
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$package "$python" -P -m entrenamiento stamp \
-    --package "$package" --version "$version"
+    --package "$package" --version "$version" --data-commit "$data_commit" --code-commit "$code_commit"
 }
 
 train() {
@@ -113,8 +113,7 @@ train() {
   cp -r "$here/paquete" "$work/paquete"
   rm -rf "$work/paquete/clasificador_modelo/__pycache__"
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$work/paquete "$python" -P -m entrenamiento train \
-    --claims "$work/curadas.parquet" --evaluation "$evaluation" --package "$work/paquete" \
-    --data-commit "$data_commit" --code-commit "$code_commit" >&2
+    --claims "$work/curadas.parquet" --evaluation "$evaluation" --package "$work/paquete" >&2
   mkdir -p "$here/salida"
   rm -rf "$package"
   mv "$work/paquete" "$package"

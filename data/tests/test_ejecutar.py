@@ -60,3 +60,30 @@ def test_stability_is_nothing_for_the_same_and_much_for_another_distribution() -
     assert stability(same, {"a": 1000, "b": 1000}) == pytest.approx(0, abs=1e-5)
     assert stability(same, {"a": 900, "b": 100}) > 0.25
     assert stability(same, {"c": 1000}) > 1
+
+
+def test_bad_rows_and_files_are_counted_and_the_gate_decides(tmp_path: Path) -> None:
+    sources, out = tmp_path / "fuentes", tmp_path / "salida"
+    sources.mkdir()
+    (sources / "siniestros.csv").write_text("")
+    things = ("grifo", "ducha", "bañera", "cisterna", "caldera", "lavabo", "bidé", "desagüe")
+    rows = [form_row(f"{thing} rota en el piso {number}", "fontanería") for number, thing in enumerate(things)]
+    rows += [
+        form_row(f"mudanza de {number} cajas por la {thing}", "mudanzas") for number, thing in enumerate(things[:3])
+    ]
+    rows += ['{"id": "W9", "mensaje": "cortada a la mi', '{"id": "W9", "texto": "de otro esquema"}']
+    broken = form_row("la cañería", "fontanería").encode("latin-1")
+    (sources / "formulario.jsonl").write_bytes("\n".join(rows).encode() + b"\n" + broken + b"\n")
+    assert main(["extract", "--sources", str(sources), "--out", str(out)]) == 0
+    assert main(["transform", "--out", str(out)]) == 0
+    assert main(["report", "--out", str(out)]) == 3
+    summary = json.loads((out / "resumen.json").read_text(encoding="utf-8"))
+    assert summary["aside"] == {"cambio de esquema": 1, "codificación": 1, "fichero vacío": 1, "fila truncada": 1}
+    assert summary["rejected"] == {"etiqueta desconocida": 3}
+    assert summary["curated"] + sum(summary["rejected"].values()) == summary["extracted"], "nothing is silently dropped"
+    assert summary["sources"]["siniestros"] == 0
+    failed = " ".join(summary["failed"])
+    assert "rows of the source that gave fewest" in failed
+    assert "share of unusable rows" in failed
+    page = (out / "informe.html").read_text(encoding="utf-8")
+    assert all(reason in page for reason in (*summary["aside"], *summary["rejected"]))

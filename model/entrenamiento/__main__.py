@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--claims", type=Path, required=True, help="curadas.parquet")
     one.add_argument("--evaluation", type=Path, required=True, help="hand-written claims, CSV")
     one.add_argument("--package", type=Path, required=True, help="folder that holds the package; its files are written")
-    one.add_argument("--data-commit", required=True)
-    one.add_argument("--code-commit", required=True)
-    one = commands.add_parser("stamp", help="write the version into a trained package")
+    one = commands.add_parser("stamp", help="write version and commits into a trained package")
     one.add_argument("--package", type=Path, required=True, help="folder that holds the package")
     one.add_argument("--version", required=True)
+    one.add_argument("--data-commit", required=True)
+    one.add_argument("--code-commit", required=True)
     one = commands.add_parser("evaluate", help="evaluacion.html and evaluacion.json")
     one.add_argument("--model", type=Path, required=True, help="wheel, or folder that holds the package")
     one.add_argument("--evaluation", type=Path, required=True, help="hand-written claims, CSV")
@@ -83,11 +83,9 @@ def _train(options: argparse.Namespace) -> int:
     figures, _ = evaluate(model, evaluation, None)
     about = {
         "data": {
-            "commit": options.data_commit,
             "claims": len(training) + len(test),
             "sha256": hashlib.sha256(options.claims.read_bytes()).hexdigest(),
         },
-        "code": {"commit": options.code_commit},
         "training": {
             "chosen": f"{choice.candidate.name}, {choice.candidate.strength:g}",
             "cross_validation": choice.scores,
@@ -108,9 +106,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _stamp(options: argparse.Namespace) -> int:
-    """The version in what is told of a trained model: it is known only when the model has passed."""
+    """Version and commits in what is told of a trained model: other commits of the same files train nothing new."""
     package = options.package / PACKAGE
-    about = {**_about(options.package), "version": options.version}
+    about = _about(options.package)
+    about |= {"version": options.version, "code": {"commit": options.code_commit}}
+    about["data"]["commit"] = options.data_commit
     model = json.loads((package / "modelo.json").read_text(encoding="utf-8"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "plantillas"),

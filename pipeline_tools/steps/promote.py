@@ -42,6 +42,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
             break
     else:
         raise InfrastructureError(f"{ctx.inputs.target} of {server.url} changed each time that it was to be set.")
+    server.fetch_tag(ctx.inputs.tag_prefix + version)  # the next run's version is the one after it
     return {
         "commit": ctx.commit,
         "version": version,

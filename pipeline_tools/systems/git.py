@@ -268,6 +268,10 @@ class Repository:
         words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *(["--unshallow"] if shallow else [])]
         self.git(*words, self.address, *commits_or_refs, timeout=TRANSFER)
 
+    def fetch_tag(self, name: str) -> None:
+        """Have a tag of the server here too."""
+        self.git("fetch", "--quiet", "--no-tags", self.address, f"+refs/tags/{name}:refs/tags/{name}", timeout=TRANSFER)
+
     def is_ancestor(self, one: str, other: str) -> bool:
         """Whether the commit ``one`` is in the history of ``other``, or is it; both are here."""
         return self.git("merge-base", "--is-ancestor", one, other, ok=(0, 1)).exit_code == 0

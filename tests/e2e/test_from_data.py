@@ -8,6 +8,7 @@ import re
 import urllib.parse
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ WORD, BEFORE, AFTER = "toldo", "persianas", "carpintería"
 
 
 @pytest.fixture(scope="module")
-def clones(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clone]:
-    """Clones of the laboratory's projects, of these tests' own."""
+def clones(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clone]]:
+    """Clones of the laboratory's projects, of these tests' own; at the end the data are again as in the checkout."""
     own = Lab.from_environment()
     folder = tmp_path_factory.mktemp("projects")
-    return {name: Clone(own, name, folder=folder / name) for name in ("data", "model", "service")}
+    made = {name: Clone(own, name, folder=folder / name) for name in ("data", "model", "service")}
+    yield made
+    made["data"].synchronise()
 
 
 def run(clone: Clone, *words: str, folder: str = ".") -> dict[str, Any]:

@@ -94,6 +94,7 @@ def test_the_tested_commit_gets_to_master_with_an_annotated_tag(project: Path, s
     assert outputs["commit"] == head
     assert (outputs["version"], outputs["tag"], outputs["branch"]) == ("0.1.0", "v0.1.0", "master")
     assert outputs["repository"] == git(project, "remote", "get-url", "origin")
+    assert git(project, "tag", "--points-at", "HEAD") == "v0.1.0", "here it is known too"
     after = heads(server, project)
     assert after["refs/heads/master"] == after["refs/tags/v0.1.0"] == head
     assert git(bare(server, project), "cat-file", "-t", "v0.1.0") == "tag"
