@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from packaging.utils import canonicalize_name
+
 from pipeline_tools.errors import ConfigError
 from pipeline_tools.lineage.graph import Graph
 from pipeline_tools.lineage.resolve import Place, Resolver, World
@@ -132,7 +134,7 @@ def _model(resolver: Resolver, name: str | None) -> str:
     world = resolver.world
     name = _named(name, "NAME==VERSION")
     package, _, version = name.partition("==")
-    package = re.sub(r"[-_.]+", "-", package).lower()
+    package = canonicalize_name(package)
     versions = world.versions(package)
     if not versions:
         packages = world.packages()

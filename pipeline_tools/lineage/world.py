@@ -196,7 +196,7 @@ class Systems:
         if not url:
             return None
         copy = self._scratch / hashlib.sha256(f"{url} {name}".encode()).hexdigest()[:16]
-        commits.fetch(url, name, copy)
+        commits.fetch(url, name, copy, self.config.git, ours=commits.remote(self.folder))
         self._told["repository", name] = copy
         return commits.commit(copy, name)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
 from pydantic import Field
 
 from pipeline_tools.errors import ConfigError
@@ -24,7 +24,7 @@ from pipeline_tools.lineage.words import (
 )
 from pipeline_tools.names import nearest
 from pipeline_tools.step import ARTIFACTORY, Context, Json, RunnerInputs, Step
-from pipeline_tools.systems import commits, docker, pip
+from pipeline_tools.systems import commits, docker, packages, pip
 from pipeline_tools.systems.artifactory import from_config
 
 WHEELS = "wheels"
@@ -97,22 +97,17 @@ def _model(ctx: Context[Inputs], wheels: Path) -> dict[str, str]:
             f"image.model is {wanted}, but no wheels are brought into the image.",
             hint="Set image.wheels to the requirements file that pins the model.",
         )
-    there = {_normalised(wheel.name.split("-")[0]): wheel for wheel in wheels.glob("*.whl")}
-    wheel = there.get(_normalised(wanted))
-    if wheel is None:
+    there = {packages.wheel(file).name: file for file in wheels.glob("*.whl")}
+    name = canonicalize_name(wanted)
+    file = there.get(name)
+    if file is None:
         raise ConfigError(
-            f"image.model is {wanted}, which is not among the wheels of {ctx.inputs.wheels}."
-            f"{nearest(_normalised(wanted), there)}",
+            f"image.model is {wanted}, which is not among the wheels of {ctx.inputs.wheels}.{nearest(name, there)}",
             hint="Name the package that the requirements pin.",
         )
-    with wheel.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {MODEL: _normalised(wanted), MODEL_VERSION: wheel.name.split("-")[1], MODEL_SHA256: sha256}
-
-
-def _normalised(name: str) -> str:
-    """A package's name as repositories have it in their addresses (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return {MODEL: name, MODEL_VERSION: packages.wheel(file).version, MODEL_SHA256: sha256}
 
 
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:

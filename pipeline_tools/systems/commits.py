@@ -6,9 +6,11 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pipeline_tools.failures import explained
+from pipeline_tools.config import schema
 from pipeline_tools.process import ProcessFailed, run
+from pipeline_tools.systems.git import Repository, bare_url
 
 TIMEOUT = 60.0
 COMMIT = r"[0-9a-f]{4,64}"
@@ -35,8 +37,9 @@ class Entry:
 
 def remote(folder: Path) -> str:
     """Address of the repository's ``origin``, without user and password; empty when there is none."""
-    url = run(["git", "config", "--get", "remote.origin.url"], cwd=folder, timeout=TIMEOUT, ok=(0, 1)).stdout.strip()
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
+    return bare_url(
+        run(["git", "config", "--get", "remote.origin.url"], cwd=folder, timeout=TIMEOUT, ok=(0, 1)).stdout.strip()
+    )
 
 
 def commit(folder: Path, name: str) -> Commit | None:
@@ -52,20 +55,33 @@ def commit(folder: Path, name: str) -> Commit | None:
     return Commit(id=full, date=date, subject=subject)
 
 
-def fetch(url: str, name: str, into: Path) -> None:
+def fetch(url: str, name: str, into: Path, settings: schema.Git, *, ours: str) -> None:
     """Bring one commit, without the content of its files where the server can, into a new bare repository.
+
+    Args:
+        settings: the credentials for the server of ``ours``; any other is asked without, as git finds its own.
 
     Raises:
         ConfigError: the repository has no such commit, or the address is of a kind that is not allowed.
         CredentialError, InfrastructureError: the server refused us, or did not answer.
     """
     run(["git", "init", "--quiet", "--bare", into], timeout=TIMEOUT)
-    allowed = [word for each in PROTOCOLS for word in ("-c", f"protocol.{each}.allow=always")]
-    argv = ["git", "-c", "protocol.allow=never", *allowed, "fetch", "--quiet", "--depth=1", "--filter=blob:none"]
-    try:
-        run([*argv, "--", url, name], cwd=into, timeout=TIMEOUT, env={"GIT_TERMINAL_PROMPT": "0"})
-    except ProcessFailed as error:
-        raise explained("git", error.result.stderr.strip(), f"git could not fetch {name} from {url}.") from error
+    for key, value in (("protocol.allow", "never"), *((f"protocol.{each}.allow", "always") for each in PROTOCOLS)):
+        run(["git", "config", key, value], cwd=into, timeout=TIMEOUT)
+    server = Repository(into, settings if same_server(url, ours) else schema.Git(), url=url)
+    server.git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "--", url, name)
+
+
+def same_server(url: str, other: str) -> bool:
+    """Whether two addresses, over HTTP or ssh, are of one server."""
+
+    def server(address: str) -> tuple[str, str]:
+        parts = urlsplit(address)
+        if "://" in address:
+            return parts.scheme, parts.netloc.rpartition("@")[2]
+        return "ssh", address.partition(":")[0].rpartition("@")[2]
+
+    return server(url) == server(other)
 
 
 def inside(folder: Path, name: str, folders: Collection[str]) -> list[Entry]:

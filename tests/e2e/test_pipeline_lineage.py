@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import requests
 import yaml
 
 from pipeline_tools import process
-from tests.e2e.conftest import CHECKOUT, kubectl, tool
+from tests.e2e.conftest import kubectl, tool
 from tests.e2e.test_pipeline import platform
 
 pytestmark = pytest.mark.e2e
@@ -32,9 +33,14 @@ def service(lab: Path, workspace: Path) -> Path:
     return folder
 
 
+def asked() -> Path:
+    """The project in which is asked: the service's clone, whose server has the model's and the data's commits too."""
+    return Path(os.environ["PIPELINE_TOOLS_LAB_DIR"], "projects/service/service")
+
+
 def lineage(*words: str, code: int = 0) -> Any:
-    """What the command tells; asked in the checkout, whose repository has the commits of the bundled data."""
-    result = tool(CHECKOUT / "service", "lineage", *words, "--json")
+    """What the command tells."""
+    result = tool(asked(), "lineage", *words, "--json")
     assert result.returncode == code, result.stdout[-3000:] + result.stderr[-3000:]
     return json.loads(result.stdout)
 
@@ -232,7 +238,7 @@ def test_of_a_release_of_another_chart_all_that_is_missing_is_said(lab: Path, se
 def test_what_is_not_there_is_refused_with_the_nearest_and_a_cluster_that_is_gone_is_not_a_missing_link(
     production: Any, tmp_path: Path
 ) -> None:
-    refused = tool(CHECKOUT / "service", "lineage", "release", "prod/clasificado")
+    refused = tool(asked(), "lineage", "release", "prod/clasificado")
     assert (refused.returncode, "Did you mean 'clasificador'?" in refused.stderr) == (2, True)
     broken = platform()
     kubeconfig = yaml.safe_load(Path(broken["kubernetes"]["kubeconfig"]).read_text())
@@ -242,7 +248,7 @@ def test_what_is_not_there_is_refused_with_the_nearest_and_a_cluster_that_is_gon
     (tmp_path / "platform.yml").write_text(yaml.safe_dump(broken))
     (model,) = of_kind(production, "model")
     words = ("lineage", "model", model["id"], "--platform", str(tmp_path / "platform.yml"))
-    gone = tool(CHECKOUT / "service", *words)
+    gone = tool(asked(), *words)
     assert gone.returncode == 4, gone.stderr
     assert "data" in gone.stdout, "what does not need the cluster is told"
     assert "does not answer" in gone.stdout
@@ -250,7 +256,7 @@ def test_what_is_not_there_is_refused_with_the_nearest_and_a_cluster_that_is_gon
 
 def test_the_table_is_for_people(service: Path) -> None:
     argv = ["lineage", "pod", "--environment", "prod"]
-    shown = tool(CHECKOUT / "service", *argv)
+    shown = tool(asked(), *argv)
     assert shown.returncode == 0
     for word in ("It came from", "clasificador-modelo", "trained on the data", "siniestros.csv", "property"):
         assert word in shown.stdout

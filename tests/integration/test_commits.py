@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tools.errors import PipelineError
+from pipeline_tools.config import schema
+from pipeline_tools.errors import CredentialError, PipelineError
 from pipeline_tools.systems import commits
+from tests import git_servers
 
 
 def run(folder: Path, *words: str) -> str:
@@ -75,7 +77,7 @@ def test_a_commit_and_what_is_in_its_folders_of_sources(data: Path) -> None:
 
 def test_an_old_commit_is_fetched_from_a_server(data: Path, server: str, tmp_path: Path) -> None:
     wanted = first(data)
-    commits.fetch(server, wanted, tmp_path / "copy")
+    commits.fetch(server, wanted, tmp_path / "copy", schema.Git(), ours=server)
     assert commits.commit(tmp_path / "copy", wanted) is not None
     assert commits.inside(tmp_path / "copy", wanted, ("fuentes",)) == commits.inside(data, wanted, ("fuentes",))
 
@@ -92,8 +94,8 @@ def test_what_cannot_be_fetched_is_explained(data: Path, server: str, tmp_path: 
             (f"--upload-pack=touch {tmp_path / 'ran'}", first(data), (2, 4)),
         )
     ):
-        with pytest.raises(PipelineError, match="could not fetch") as raised:
-            commits.fetch(url, wanted, tmp_path / f"copy{number}")
+        with pytest.raises(PipelineError, match="did not work") as raised:
+            commits.fetch(url, wanted, tmp_path / f"copy{number}", schema.Git(), ours="")
         assert raised.value.exit_code in exit_code
     assert not (tmp_path / "ran").exists(), "an address must not run anything"
 
@@ -103,3 +105,33 @@ def test_the_address_that_a_clone_came_from_is_told_without_a_password(data: Pat
     assert commits.remote(tmp_path / "clone") == ""
     run(tmp_path / "clone", "remote", "add", "origin", "https://user:secret@host/data.git")
     assert commits.remote(tmp_path / "clone") == "https://host/data.git"
+
+
+def test_the_password_is_given_to_our_own_server_alone(tmp_path: Path) -> None:
+    with git_servers.http(tmp_path) as server:
+        bare = server.create("data")
+        clone = server.clone("data", tmp_path / "clone")
+        wanted = git_servers.commit(clone, fuentes_csv="a")
+        git_servers.git(clone, "push", "--quiet", str(bare), "HEAD:refs/heads/master")
+        settings = schema.Git.model_validate(server.settings)
+        commits.fetch(server.url("data"), wanted, tmp_path / "copy", settings, ours=server.url("service"))
+        assert commits.commit(tmp_path / "copy", wanted) is not None
+        with pytest.raises(CredentialError):
+            commits.fetch(server.url("data"), wanted, tmp_path / "other", settings, ours="https://elsewhere/x.git")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://h/a.git", "https://u@h/b.git", True),
+        ("https://h/a.git", "http://h/a.git", False),
+        ("https://h:1/a.git", "https://h/a.git", False),
+        ("git@h:a.git", "git@h:b/c.git", True),
+        ("ssh://git@h/a.git", "h:b.git", True),
+        ("https://h.evil/a.git", "https://h/a.git", False),
+        ("https://h@evil/a.git", "https://h/a.git", False),
+        ("https://h/a.git", "", False),
+    ],
+)
+def test_which_addresses_are_of_one_server(one: str, other: str, same: bool) -> None:
+    assert commits.same_server(one, other) is same
