@@ -57,6 +57,8 @@ class Server(MPServer):
         family = socket.AF_INET6 if ":" in self.bind_addr else socket.AF_INET
         self._sso = socket.create_server(address, family=family, backlog=self.backlog)
         self._sso.set_inheritable(True)
+        # connections inherit it; without, an answer waits 40 ms for the client to acknowledge its first part
+        self._sso.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._ssp = None
         # what Granian says of its own types is not what they are
         self._shd: Any = SocketHolder(self._sso.fileno(), False, self.backlog)  # type: ignore[call-arg]
