@@ -145,7 +145,7 @@ def execute(request: Request, display: Display) -> RunRecord:
     """
     revision = git.revision(request.project)
     config = request.configuration(None).config
-    number = config.version or git.version(request.project, prefix=config.section("promote").tag_prefix)
+    number = config.version or git.version(request.project, prefix=config.git.tag_prefix)
     version = f"{number}-g{revision.commit[:12]}" + ("-dirty" if revision.dirty else "")
     book = ledger.Ledger(request.project)
     with book.run(request.join, say=display.note) as run:

@@ -83,8 +83,9 @@ class Jenkins(Section):
 
 
 class Git(Section):
-    """The server of the git repositories, as the steps that push use it."""
+    """The git repositories: how versions are tagged, and their server as the steps that push use it."""
 
+    tag_prefix: str = Field("v", description="What stands before the version in tags.")
     username: Reference | None = Field(None, description="Reference to the user's name.")
     password: Reference | None = Field(
         None, description="Reference to the password or token, for HTTP; null: git finds its own, as on a laptop."

@@ -23,7 +23,7 @@ def _previous(ctx: Context[Inputs]) -> str | None:
     promote = ctx.config.section("promote")
     server = git.Repository(ctx.project, ctx.config.git, remote=promote.remote)
     target = f"refs/heads/{promote.target}"
-    refs = server.refs(target, f"refs/tags/{promote.tag_prefix}*")
+    refs = server.refs(target, f"refs/tags/{ctx.config.git.tag_prefix}*")
     commit = refs.pop(target, None)
     if commit == ctx.commit or commit not in refs.values():
         return None

@@ -21,7 +21,6 @@ class Inputs(StepInputs):
     source: str = Field("develop", description="Branch whose commit was tested.")
     target: str = Field("master", description="Branch that gets it, fast-forward only.")
     submodule_branch: str = Field("master", description="Branch of a submodule's own that must have its commit.")
-    tag_prefix: str = Field("v", description="What stands before the version in tags.")
 
 
 def _reads(_: Context[Inputs]) -> Iterable[str]:
@@ -42,11 +41,11 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
             break
     else:
         raise InfrastructureError(f"{ctx.inputs.target} of {server.url} changed each time that it was to be set.")
-    server.fetch_tag(ctx.inputs.tag_prefix + version)  # the next run's version is the one after it
+    server.fetch_tag(ctx.config.git.tag_prefix + version)  # the next run's version is the one after it
     return {
         "commit": ctx.commit,
         "version": version,
-        "tag": ctx.inputs.tag_prefix + version,
+        "tag": ctx.config.git.tag_prefix + version,
         "branch": ctx.inputs.target,
         "repository": server.url,
         "submodules": submodules,
@@ -56,13 +55,13 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
 def _promote(ctx: Context[Inputs], server: git.Repository) -> str | None:
     """Look at the server, and set branch and tag; the version, or None when someone else was faster."""
     source, target, tags = (f"refs/heads/{ctx.inputs.source}", f"refs/heads/{ctx.inputs.target}", "refs/tags/")
-    refs = server.refs(source, target, f"{tags}{ctx.inputs.tag_prefix}*")
+    refs = server.refs(source, target, f"{tags}{ctx.config.git.tag_prefix}*")
     before = refs.get(target)
     if before is not None:
         server.fetch(target)
     known = {name.removeprefix(tags): commit for name, commit in refs.items() if name.startswith(tags)}
-    version = git.version(ctx.project, ctx.commit, prefix=ctx.inputs.tag_prefix, tags=known)
-    tag = ctx.inputs.tag_prefix + version
+    version = git.version(ctx.project, ctx.commit, prefix=ctx.config.git.tag_prefix, tags=known)
+    tag = ctx.config.git.tag_prefix + version
     if before is not None and server.is_ancestor(ctx.commit, before):
         if known.get(tag) == ctx.commit:
             ctx.log(f"{ctx.commit[:12]} was promoted before, as {tag}")

@@ -135,7 +135,8 @@ def test_of_a_shallow_clone_the_history_is_fetched(project: Path, server: Server
 
 def test_other_branches_and_tags_are_a_matter_of_configuration(project: Path, server: Server) -> None:
     git(bare(server, project), "update-ref", "refs/heads/main", "refs/heads/master")
-    outputs = promote(project, server, target="main", tag_prefix="data-v")
+    settings = {**server.settings, "tag_prefix": "data-v"}
+    outputs = STEP.run(context(project, server, settings, target="main"))
     assert outputs["tag"] == "data-v0.1.0"
     after = heads(server, project)
     assert after["refs/heads/main"] == after["refs/tags/data-v0.1.0"] != after["refs/heads/master"]
@@ -238,10 +239,9 @@ def test_a_server_that_is_gone_is_a_matter_of_infrastructure(project: Path, serv
         promote(project, server)
 
 
+@pytest.mark.parametrize("server", ["http"], indirect=True)  # over ssh there is no password
 def test_the_password_is_in_no_command_and_in_no_file(server: Server, project: Path, tmp_path: Path) -> None:
     """A git in front of the real one writes down with what it was called."""
-    if "password" not in server.settings:
-        pytest.skip("there is no password over ssh")
     (project / "pipeline.yml").write_text(
         json.dumps(
             {
