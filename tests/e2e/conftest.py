@@ -42,7 +42,8 @@ def service_image(lab: Path, workspace: Path) -> str:
     """REPOSITORY@DIGEST of the bundled service, built by its pipeline unless that was done already."""
     result = tool(workspace / "service", "run", "--until", "image")
     assert result.returncode == 0, result.stderr[-5000:]
-    built = ledger(workspace / "service", "steps/image/outputs.json")
+    steps = ledger(workspace / "service", "run.json")["steps"]
+    built = next(step["outputs"] for step in steps if step["id"] == "image")
     return f"{built['repository']}@{built['digest']}"
 
 
