@@ -45,8 +45,9 @@ EXPECTED: Mapping[str, Expected] = {
     "deadline": HUNG,
     "pool": HUNG,
     "slow": Expected(jobs={}, after="new worker", busy=True),
-    # who is with that worker meanwhile; the others wait at the port for the next one
-    "held": Expected(jobs={"lost": 1}, after="new worker", lost=10),
+    # Whom the balancer sends to that pod in the 5 s until it is noticed: half of ten users a second, give or take three
+    # standard deviations of its throws. The server accepts them without the interpreter, and nobody can answer them.
+    "held": Expected(jobs={"lost": 1}, after="new worker", lost=36),
     "maintenance": Expected(jobs={}, out=True),
     "sigterm": Expected(jobs={"200": 1}, after="gone", out=True),
     "wheel": Expected(jobs={}, out=True),
