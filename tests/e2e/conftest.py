@@ -42,8 +42,7 @@ def service_image(lab: Path, workspace: Path) -> str:
     """REPOSITORY@DIGEST of the bundled service, built by its pipeline unless that was done already."""
     result = tool(workspace / "service", "run", "--until", "image")
     assert result.returncode == 0, result.stderr[-5000:]
-    steps = ledger(workspace / "service", "run.json")["steps"]
-    built = next(step["outputs"] for step in steps if step["id"] == "image")
+    built = outputs(workspace / "service", "image")
     return f"{built['repository']}@{built['digest']}"
 
 
@@ -67,6 +66,11 @@ def tool(folder: Path, *words: str, seconds: float = 600) -> subprocess.Complete
 def ledger(project: Path, name: str) -> Any:
     """A JSON file of the latest run."""
     return json.loads((project / ".pipeline/latest" / name).read_text(encoding="utf-8"))
+
+
+def outputs(project: Path, step: str) -> Any:
+    """What a step of the latest run left, also when it did not run again in it."""
+    return next(each["outputs"] for each in ledger(project, "run.json")["steps"] if each["id"] == step)
 
 
 def statuses(project: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from benchmarks.service import pods
 from lab.layout import NODE_IP
 from pipeline_tools.config import layers
-from tests.e2e.conftest import CHECKOUT, ledger, tool
+from tests.e2e.conftest import CHECKOUT, outputs, tool
 
 pytestmark = pytest.mark.e2e
 
@@ -43,7 +43,7 @@ def test_the_same_inputs_make_the_same_image(
     lab: Path, workspace: Path, service_image: str, engine: docker.DockerClient
 ) -> None:
     service = workspace / "service"
-    built = ledger(service, "steps/image/outputs.json")
+    built = outputs(service, "image")
     engine.images.remove(f"{built['repository']}:{built['tag']}", force=True)
     engine.images.prune()  # what was built on the way, from which the engine would take the layers again
     for file in service.rglob("*"):
@@ -53,7 +53,7 @@ def test_the_same_inputs_make_the_same_image(
     assert result.returncode == 0, result.stderr[-5000:]
     assert "Using cache" not in result.stderr
     assert "Successfully built" in result.stderr
-    assert ledger(service, "steps/image/outputs.json")["digest"] == built["digest"]
+    assert outputs(service, "image")["digest"] == built["digest"]
 
 
 def test_it_runs_without_root_shell_or_anything_to_write_to_and_says_that_it_is_healthy(
@@ -173,7 +173,7 @@ def page(lab: Path, workspace: Path) -> Iterator[tuple[webdriver.Chrome, str]]:
     service = workspace / "service"
     result = tool(service, "run", "--environment", "test")
     assert result.returncode == 0, result.stderr[-5000:]
-    address = str(ledger(service, "steps/verify-test/outputs.json")["url"])
+    address = str(outputs(service, "verify-test")["url"])
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
