@@ -26,10 +26,10 @@ $(VENV)/.installed: requirements/lock.txt setup.cfg pyproject.toml
 
 venv: $(VENV)/.installed ## the Python environment with pinned versions
 
-demo: venv ## from the data to production on this machine (first time about 15 min, later 4)
+demo: venv ## from the data to production on this machine (first time about 15 min, later 5)
 	@lab/demo
 
-test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 40 min, later 25)
+test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 40 min, later 28)
 	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
 
 test-unit: venv ## tests without processes or network
