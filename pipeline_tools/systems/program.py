@@ -23,6 +23,13 @@ from pipeline_tools.step import Context, Duration, Json, StepInputs, duration
 
 NOT_GOOD_ENOUGH = 3
 REPORT, SUMMARY = "report.html", "summary.json"
+# What a step that calls `judge` declares of it.
+OUTPUTS = {
+    "report": "HTML report, relative to the project",
+    "summary": "JSON summary, relative to the project",
+    "figures": "the numbers of the summary",
+}
+REPORTS = {"html": REPORT, "archive": SUMMARY}
 # Lines of its output that are told when it fails.
 LAST_LINES = 20
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOL = [sys.executable, "-m", "pipeline_tools"]
@@ -23,6 +24,11 @@ def lab() -> Path:
     assert platform, "run these tests through lab/with-lab (make test does)"
     assert Path(platform).is_file()
     return folder
+
+
+def platform() -> Any:
+    """The laboratory's platform file."""
+    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +88,14 @@ def kubectl(lab: Path, *words: str) -> str:
     """Ask the cluster with the real client."""
     argv = ["kubectl", "--kubeconfig", str(lab / "credentials/kubeconfig"), *words]
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def running_digests(lab: Path, namespace: str) -> set[str]:
+    """Digests of the images of the pods that are not on their way out."""
+    found = json.loads(kubectl(lab, "--namespace", namespace, "get", "pods", "--output", "json"))
+    return {
+        status["imageID"].rpartition("@")[2]
+        for pod in found["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+        for status in pod["status"]["containerStatuses"]
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import urllib.parse
 import urllib.request
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lab.layout import Lab
 from lab.repositories import Clone
-from tests.e2e.conftest import kubectl, ledger, statuses, tool
+from tests.e2e.conftest import ledger, platform, running_digests, statuses, tool
 
 pytestmark = pytest.mark.e2e
 
@@ -72,8 +70,7 @@ def answers(url: str, text: str) -> str:
 
 def test_a_changed_label_becomes_a_changed_answer_in_production(lab: Path, clones: dict[str, Clone]) -> None:
     service = clones["service"]
-    platform = yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
-    url = platform["environments"]["prod"]["verify"]["url"]
+    url = platform()["environments"]["prod"]["verify"]["url"]
     # what the other tests deployed, or nothing yet: production answers as the data say now
     quick = ["--approve", "--set", "scan.enabled=false", "--set", "test.paths=[tests/test_model.py]"]
     quick += ["--set", "test.options=[]"]
@@ -109,14 +106,7 @@ def test_a_changed_label_becomes_a_changed_answer_in_production(lab: Path, clone
     )
     delivered = run(service, *quick, folder="service")
     assert answers(url, WORD) == AFTER
-    found = json.loads(kubectl(lab, "--namespace", "prod", "get", "pods", "--output", "json"))
-    running = {
-        status["imageID"].rpartition("@")[2]
-        for pod in found["items"]
-        if "deletionTimestamp" not in pod["metadata"]
-        for status in pod["status"]["containerStatuses"]
-    }
-    assert running == {delivered["image"]["digest"]}
+    assert running_digests(lab, "prod") == {delivered["image"]["digest"]}
 
 
 def test_again_each_pipeline_finds_everything_done(clones: dict[str, Clone]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -16,24 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import TOOL, commit, kubectl, ledger, statuses, tool
+from tests.e2e.conftest import TOOL, commit, kubectl, ledger, platform, running_digests, statuses, tool
 from tests.wire import Wire
 
 pytestmark = pytest.mark.e2e
-
-
-def platform() -> Any:
-    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
-
-
-def running_digests(lab: Path, namespace: str) -> set[str]:
-    found = json.loads(kubectl(lab, "--namespace", namespace, "get", "pods", "--output", "json"))
-    return {
-        status["imageID"].rpartition("@")[2]
-        for pod in found["items"]
-        if "deletionTimestamp" not in pod["metadata"]
-        for status in pod["status"]["containerStatuses"]
-    }
 
 
 def test_without_an_approval_it_ends_before_production(lab: Path, workspace: Path) -> None:

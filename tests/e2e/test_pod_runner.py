@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
 import yaml
 
 from pipeline_tools import __version__
-from tests.e2e.conftest import CHECKOUT, commit, git, kubectl, ledger, statuses, tool
+from tests.e2e.conftest import CHECKOUT, commit, git, kubectl, ledger, platform, statuses, tool
 
 pytestmark = pytest.mark.e2e
 
@@ -25,10 +23,6 @@ SERVICE_ACCOUNT = {
     "kind": "List",
     "items": [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "steps", "namespace": "scan"}}],
 }
-
-
-def platform() -> Any:
-    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
 
 
 @pytest.fixture(scope="module")

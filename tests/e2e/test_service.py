@@ -12,7 +12,6 @@ from typing import Any
 import docker
 import pytest
 import requests
-import yaml
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -20,13 +19,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 from benchmarks.service import pods
 from lab.layout import NODE_IP
 from pipeline_tools.config import layers
-from tests.e2e.conftest import CHECKOUT, outputs, tool
+from tests.e2e.conftest import CHECKOUT, outputs, platform, tool
 
 pytestmark = pytest.mark.e2e
-
-
-def platform() -> Any:
-    return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
 
 
 @pytest.fixture(scope="module")
