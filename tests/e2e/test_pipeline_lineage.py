@@ -15,8 +15,7 @@ import requests
 import yaml
 
 from pipeline_tools import process
-from tests.e2e.conftest import kubectl, tool
-from tests.e2e.test_pipeline import platform
+from tests.e2e.conftest import kubectl, platform, tool
 
 pytestmark = pytest.mark.e2e
 
