@@ -10,7 +10,7 @@ TOOLS := $(BIN)/pipeline-tools
 LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
 export PIPELINE_TOOLS_LAB_DIR := $(LAB)
 
-.PHONY: help venv demo test test-unit test-groovy test-projects test-service lint generate lab-setup lab-up lab-down clean
+.PHONY: help venv demo test test-alone test-unit test-groovy test-projects test-service lint generate lab-setup lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## from the data to production on this machine (first time about 15 min, later 5)
 	@lab/demo
 
-test: lint test-unit test-groovy test-projects test-service ## every test; brings the laboratory up and down (first time about 40 min, later 28)
-	@lab/with-lab $(BIN)/pytest tests/integration tests/e2e
+test: venv ## every test; brings the laboratory up and down (first time about 40 min, later 28)
+	@lab/with-lab --meanwhile '$(MAKE) --no-print-directory test-alone' \
+	  $(BIN)/pytest --numprocesses=3 --dist=loadgroup --no-loadscope-reorder tests/integration tests/e2e
+
+test-alone: lint test-unit test-groovy test-projects test-service ## what needs no laboratory
 
 test-unit: venv ## tests without processes or network
 	@$(BIN)/pytest tests/unit
