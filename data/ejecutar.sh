@@ -33,6 +33,9 @@ esac
 # An environment is kept by the content of its requirements.
 key=$(cd "$here" && cat "${requirements[@]}" | sha256sum | cut -c1-16)
 environment=${PIPELINE_TOOLS_CACHE:-$HOME/.cache/pipeline-tools}/environments/data-$key
+mkdir -p "${environment%/*}"
+exec 9>"$environment.lock" # another one may be making it
+flock 9
 if [ ! -e "$environment/.complete" ]; then
   echo "making the environment of the data (once)" >&2
   rm -rf "$environment"
@@ -42,6 +45,7 @@ if [ ! -e "$environment/.complete" ]; then
   "$environment/bin/pip" install --quiet --disable-pip-version-check "${options[@]}"
   touch "$environment/.complete"
 fi
+exec 9>&-
 python=$environment/bin/python
 export PYTHONPATH=$here
 

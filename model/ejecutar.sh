@@ -55,6 +55,9 @@ data=$(cd "$data" && pwd)
 requirements=("$data/requirements.txt" "$here/requirements.txt" "$here/requirements-dev.txt")
 key=$(cat "${requirements[@]}" | sha256sum | cut -c1-16)
 environment=${PIPELINE_TOOLS_CACHE:-$HOME/.cache/pipeline-tools}/environments/model-$key
+mkdir -p "${environment%/*}"
+exec 9>"$environment.lock" # another one may be making it
+flock 9
 if [ ! -e "$environment/.complete" ]; then
   echo "making the training environment (about 40 s, once)" >&2
   rm -rf "$environment"
@@ -64,6 +67,7 @@ if [ ! -e "$environment/.complete" ]; then
   "$environment/bin/pip" install --quiet --disable-pip-version-check "${options[@]}"
   touch "$environment/.complete"
 fi
+exec 9>&-
 python=$environment/bin/python
 # one thread of BLAS: the order of its sums must not depend on the machine
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1

@@ -58,7 +58,6 @@ STEP = Step(
     credentials=(GIT,),
     asks=git.asks,
     memory=1024 * 2**20,
-    needs=("test",),
     reports=program.REPORTS,
     run=_run,
     still_there=program.left,
