@@ -1,4 +1,4 @@
-"""Which tests may run side by side: those of a module never do, nor those that deploy to the laboratory's environments."""
+"""Which tests may run side by side: not those of one module, nor those that deploy to the laboratory's environments."""
 
 from __future__ import annotations
 
