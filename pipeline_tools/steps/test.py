@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -68,13 +69,16 @@ def _environment(ctx: Context[Inputs]) -> Path:
     cache = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser()
     home = cache / "environments" / key.hexdigest()[:16]
     python = home / "bin" / "python"
-    if (home / ".complete").exists():
-        return python
-    ctx.log(f"making the tests' environment from {', '.join(ctx.inputs.requirements)} (kept for the next run)")
-    shutil.rmtree(home, ignore_errors=True)
-    run([sys.executable, "-m", "venv", home], timeout=120)
-    pip.install(python, files, ctx.config.artifactory, projects=itself, packages=tools, log=ctx.log)
-    (home / ".complete").touch()
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # another run may be making the same one: the lock goes with the process that has it, however that ends
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / ".complete").exists():
+            ctx.log(f"making the tests' environment from {', '.join(ctx.inputs.requirements)} (kept for the next run)")
+            shutil.rmtree(home, ignore_errors=True)
+            run([sys.executable, "-m", "venv", home], timeout=120)
+            pip.install(python, files, ctx.config.artifactory, projects=itself, packages=tools, log=ctx.log)
+            (home / ".complete").touch()
     return python
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,18 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
+
+
+def test_two_runs_that_want_the_same_environment_make_it_once(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    (project / "requirements.txt").write_text("iniconfig\n")
+    (project / "pipeline.yml").write_text(LIBRARY.replace("sample]}", "sample], requirements: [requirements.txt]}"))
+    commit(project)
+    other = tmp_path_factory.mktemp("other") / "project"
+    git(project, "clone", "--quiet", ".", str(other))
+    with ThreadPoolExecutor() as both:
+        runs = list(both.map(lambda folder: tool(folder, "run", PIPELINE_TOOLS_CACHE=str(cache)), (project, other)))
+    assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
+    assert sum("making the tests' environment" in run.stderr for run in runs) == 1
