@@ -1,9 +1,10 @@
 """The transform of `data/` on many rows, beside a plain Polars script that does the same: rows/s and peak memory.
 
-Run it in the environment of the data: ``PYTHONPATH=data python benchmarks/claims.py [ROWS [FOLDER [NAME]]]``,
-NAME is transform or plain (both without it; plain holds 5.6 GB for a million rows, so 10 million are for transform
-alone, and take some 10 GB of disk). Each runs in a process of its own; its memory is the most that it and its children
-held together, read every tenth of a second from /proc (proportional set size, so what they share counts once).
+Run it in the environment of the data: ``PYTHONPATH=data python benchmarks/claims.py [ROWS [FOLDER [NAME...]]]``,
+NAME is transform, plain (both without it; plain holds 5.6 GB for a million rows, so 10 million are for transform
+alone, and take some 10 GB of disk) or spark (Spark's local mode, in the environment of `data/ejecutar.sh test-all`).
+Each runs in a process of its own; its memory is the most that it and its children held together, read every tenth of a
+second from /proc (proportional set size, so what they share counts once).
 """
 
 from __future__ import annotations
@@ -122,6 +123,17 @@ def plain(extracted: Path, out: Path) -> None:
     bad.select("origen", "igual").write_parquet(out / "rechazadas.parquet")
 
 
+def spark(extracted: Path, out: Path) -> None:
+    """The same on Spark in its local mode: what a cluster would run, on the cores of this machine."""
+    from datos import spark
+
+    settings = {"master": "local[*]", "ui_enabled": "false", "ui_showConsoleProgress": "false"}
+    with spark.session(**settings, driver_bindAddress="127.0.0.1") as session:
+        spark.transform(session, str(extracted), str(out / "spark"))
+    for name in ("curadas", "rechazadas"):
+        pq.write_table(pq.read_table(out / "spark" / name), out / f"{name}.parquet")
+
+
 def measured(argv: list[str]) -> tuple[float, float, str]:
     """Seconds, peak megabytes and the last line of output of a command."""
     begun = time.perf_counter()
@@ -178,7 +190,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
-        run = {"transform": transform, "plain": plain}[sys.argv[2]]
+        run = {"transform": transform, "plain": plain, "spark": spark}[sys.argv[2]]
         source, out = Path(sys.argv[3]), Path(sys.argv[4])
         run(source, out)
         print(json.dumps({"curated": pq.read_metadata(out / "curadas.parquet").num_rows}))

@@ -110,6 +110,7 @@ package() {
 }
 
 train() {
+  SECONDS=0
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   PYTHONPATH=$data "$python" -P -m datos extract --sources "$data/fuentes" --out "$work" >&2
@@ -118,6 +119,7 @@ train() {
   rm -rf "$work/paquete/clasificador_modelo/__pycache__"
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here:$work/paquete "$python" -P -m entrenamiento train \
     --claims "$work/curadas.parquet" --evaluation "$evaluation" --package "$work/paquete" >&2
+  echo "curated and trained in $SECONDS s" >&2
   mkdir -p "$here/salida"
   rm -rf "$package"
   mv "$work/paquete" "$package"

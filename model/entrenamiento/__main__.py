@@ -84,6 +84,7 @@ def _train(options: argparse.Namespace) -> int:
     about = {
         "data": {
             "claims": len(training) + len(test),
+            "reviewed": sum(claim.reviewed for claim in training + test),
             "sha256": hashlib.sha256(options.claims.read_bytes()).hexdigest(),
         },
         "training": {

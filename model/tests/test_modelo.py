@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from clasificador_modelo import MAX_SCORE, classify, golden, metadata, model_card, probabilities
-from clasificador_modelo._texto import MOST_CHARACTERS, pairs, pieces, words
+from clasificador_modelo._texto import MOST_CHARACTERS, Spelling, pairs, pieces, words
 from conftest import PACKAGE
 from entrenamiento.claims import Claim
 
@@ -79,6 +79,32 @@ def test_text_is_read_as_words_pairs_and_pieces() -> None:
     assert found == ["el", "grifo", "de", "la", "cocina", "gotea", "dias"]
     assert pairs(found) == ["grifo cocina", "cocina gotea", "gotea dias"]
     assert pieces("luz") == ["<lu", "luz", "uz>", "<luz", "luz>", "<luz>"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("grfo", "grifo"),
+        ("grif", "grifo"),
+        ("griffo", "grifo"),
+        ("grifoo", "grifo"),
+        ("grigo", "grifo"),
+        ("girfo", "grifo"),
+        ("griof", "grifo"),
+        ("grifo", "grifo"),
+        ("grto", "grito"),
+        ("rgifo", "rgifo"),
+        ("grffff", "grffff"),
+        ("luzz", "luz"),
+        ("lus", "lus"),
+    ],
+)
+def test_a_mistyped_word_is_read_as_the_likeliest_that_one_error_makes_it_of(typed: str, meant: str) -> None:
+    assert Spelling(["grifo", "grito", "luz"]).read(typed) == meant
+
+
+def test_a_typing_error_does_not_change_the_answer() -> None:
+    assert classify("la persaina del salnó no ssube") == classify("la persiana del salón no sube")
 
 
 def test_the_model_is_data_and_tells_what_it_was_made_from() -> None:

@@ -4,9 +4,10 @@
 >>> classify("bañera").tokens[0].token
 'fontanería'
 
-A linear model over words, pairs of words and pieces of words. It is data: two files of JSON and one table of integers;
-loading it runs no code, and the sums are of integers, so every machine gives the same answer. Read the model card with
-`model_card`, what the model was made from with `metadata`, answers to check an installation with by `golden`.
+A linear model over words, pairs of words and pieces of words; a word that it does not know is read as the commonest
+that is one typing error away. It is data: two files of JSON and one table of integers; loading it runs no code, and the
+sums are of integers, so every machine gives the same answer. Read the model card with `model_card`, what the model was
+made from with `metadata`, answers to check an installation with by `golden`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from clasificador_modelo._texto import WORD, pairs, pieces, words
+from clasificador_modelo._texto import WORD, Spelling, pairs, pieces, words
 
 __all__ = [
     "MAX_SCORE",
@@ -114,6 +115,16 @@ def _row(model: _Model, unit: str) -> int:
     return int.from_bytes(model.table[start : start + model.width], "little", signed=True)
 
 
+@cache
+def _spelling() -> Spelling:
+    return Spelling(unit[len(WORD) :] for unit in _model().rows if unit.startswith(WORD))
+
+
+@lru_cache(maxsize=1 << 15)
+def _spelt(word: str) -> str:
+    return _spelling().read(word)
+
+
 @lru_cache(maxsize=1 << 15)
 def _word(word: str) -> int:
     """The lanes of a word with its pieces: in the table for a known word, summed for another."""
@@ -124,7 +135,7 @@ def _word(word: str) -> int:
 def probabilities(text: str) -> dict[str, float]:
     """For each label the probability (0–1) that its trade is needed; the likeliest first. They need not add up to 1."""
     model = _model()
-    found = words(text)
+    found = list(map(_spelt, words(text)))
     rows, total = model.rows, sum(map(_word, found))
     for pair in pairs(found):
         if pair in rows:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from functools import cached_property
 from itertools import pairwise
 
 MOST_CHARACTERS = 4000
 SIZES = (3, 4, 5)
+SHORTEST = 4  # letters of a word that is taken for a mistyped one
 # Before a word as a unit, so that it is not taken for the piece of another.
 WORD = "="
 # Words that say nothing of the matter: pairs of words are taken across them.
@@ -41,3 +44,39 @@ def pieces(word: str) -> list[str]:
     """The pieces of `SIZES` letters of ``word``, whose ends are marked by ``<`` and ``>``."""
     marked = f"<{word}>"
     return [marked[start : start + size] for size in SIZES for start in range(len(marked) - size + 1)]
+
+
+class Spelling:
+    """What a mistyped word was meant to be, among the words that are known."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        """``known``: the words, those that are likelier to be meant first."""
+        self._known = {word: rank for rank, word in enumerate(known)}
+
+    @cached_property
+    def _gaps(self) -> dict[str, str]:
+        """The likeliest word for each that has a ``?`` in the place of a letter."""
+        found: dict[str, str] = {}
+        for word in self._known:
+            if len(word) >= SHORTEST:
+                for place in range(1, len(word)):
+                    found.setdefault(f"{word[:place]}?{word[place + 1 :]}", word)
+        return found
+
+    def read(self, word: str) -> str:
+        """The known word that one typing error makes ``word`` of; ``word`` itself if it is known, or none is near.
+
+        An error is a letter missing, too many, another, or two swapped; the first letter is right. Of several words
+        it is the likeliest.
+        """
+        known = self._known
+        if word in known or len(word) < SHORTEST:
+            return word
+        gap = self._gaps.get
+        near = [gap(f"{word}?")]
+        for place in range(1, len(word)):
+            before, rest = word[:place], word[place:]
+            after = rest[1:]
+            near += gap(f"{before}?{after}"), gap(f"{before}?{rest}"), before + after
+            near.append(f"{before}{after[:1]}{rest[0]}{after[1:]}")
+        return min((other for other in near if other in known), key=known.__getitem__, default=word)
