@@ -122,7 +122,7 @@ def test_the_model_is_data_and_tells_what_it_was_made_from() -> None:
 def test_the_model_is_good_on_claims_that_it_has_not_seen(evaluation: list[Claim]) -> None:
     right = sum(classify(claim.text).tokens[0].token == claim.labels[0] for claim in evaluation)
     assert right / len(evaluation) == pytest.approx(metadata()["metrics"]["hand_written"]["top1"], abs=1e-4)
-    assert right / len(evaluation) >= 0.9
+    assert right / len(evaluation) >= 0.92
 
 
 def test_importing_takes_no_other_package(tmp_path: Path) -> None:
