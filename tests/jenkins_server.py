@@ -92,7 +92,6 @@ class Build:
         result = "SUCCESS"
         for line in self.script.splitlines():
             if self.stopped:
-                result = "ABORTED"
                 break
             if found := re.match(r"\s*(echo|sleep|unstable|error)[ (]+['\"]?([^'\")]*)", line):
                 word, text = found.groups()
@@ -107,6 +106,7 @@ class Build:
                     break
             elif found := re.search(r"writeFile file: '([^']*)', text: '([^']*)'", line):
                 self.files[found[1]] = found[2]
+        result = "ABORTED" if self.stopped else result
         self.log += f"Finished: {result}\n".encode()
         self.building, self.result = False, result
 
@@ -164,6 +164,7 @@ class Server:
         self.hold = False
         self.fault: Callable[[str, str], Response | None] = lambda method, path: None
         self.forbidden: set[str] = set()
+        self.lost = 0  # how many answers to requests for builds are still to be lost
         self.last_id = 0
         self.lock = threading.RLock()
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -257,6 +258,9 @@ class Server:
                 answer = self._dispatch(request, path)
             except KeyError:
                 answer = PlainTextResponse("Not Found", 404)
+            if self.lost and request.method == "POST" and re.search(r"/build\w*$", path):
+                self.lost -= 1
+                return PlainTextResponse("Bad gateway", 502)
             answer.headers["X-Jenkins"] = "2.516.3"
             return answer
 
@@ -296,6 +300,7 @@ class Server:
             (r"createItem", self._create_item),
             (r"createView", self._create_view),
             (r"doDelete", self._delete),
+            (r"(disable|enable)", self._switch),
             (r"view/([^/]+)/(config\.xml|doDelete|api/json)", self._view),
             (r"credentials/store/(?:system|folder)/(?:domain/([^/]+)/)?api/json", self._credentials),
             (r"build(?:WithParameters)?", self._build),
@@ -410,6 +415,13 @@ class Server:
     def _delete(self, request: Request, name: str) -> Response:
         for each in [each for each in self.items if each == name or each.startswith(f"{name}/")]:
             del self.items[each]
+        return PlainTextResponse("")
+
+    def _switch(self, request: Request, name: str, word: str) -> Response:
+        config = self.items[name].config
+        if config.find("disabled") is None:
+            ET.SubElement(config, "disabled")
+        next(config.iter("disabled")).text = str(word == "disable").lower()
         return PlainTextResponse("")
 
     def _read(self, request: Request) -> ET.Element | None:
