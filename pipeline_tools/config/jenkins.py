@@ -105,7 +105,9 @@ class Job(Section):
     scan: Scan | None = Field("1d", description="Multibranch: look for branches at least this often; null: never.")
     branch: str = Field("master", description="Pipeline: the branch.")
     concurrent: bool = Field(False, description="Pipeline: whether builds may run beside each other.")
-    parameters: dict[str, Parameter] = Field({}, description="Pipeline: its parameters, besides COMMIT.")
+    parameters: dict[str, Parameter] = Field(
+        {}, description="Pipeline: its parameters, besides COMMIT; none: those that its Jenkinsfile sets."
+    )
     triggers: Triggers = Field(Triggers(), description="Pipeline: what starts it.")
 
     @model_validator(mode="after")
@@ -130,14 +132,15 @@ class View(Section):
     recurse: bool = Field(False, description="Look into folders.")
 
 
-class Jenkins(Section):
-    """The Jenkins controller."""
+class Jobs(Section):
+    """What is kept in a controller, and as which user."""
 
-    url: Url | None = Field(None, description="Base URL of the controller.")
     username: Reference | None = Field("env:JENKINS_USER", description="Reference to the user's name; null: nobody.")
     token: Reference | None = Field("env:JENKINS_TOKEN", description="Reference to the user's API token.")
     owner: Owner = Field("default", description="Whose jobs these are: several platform files can seed one controller.")
-    credentials: list[Identifier] = Field([], description="Ids of credentials that the controller must have.")
+    required_credentials: list[Identifier] = Field(
+        [], description="Ids of credentials that the controller must have, besides those that jobs name."
+    )
     folders: dict[FullName, Folder] = Field({}, description="Folders, by full name.")
     jobs: dict[FullName, Job] = Field({}, description="Jobs, by full name: claims/service.")
     views: dict[FullName, View] = Field({}, description="Views, by full name; in a folder: claims/NAME.")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, PrivateAttr, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipeline_tools.config.jenkins import Jenkins
+from pipeline_tools.config.jenkins import Jobs
 from pipeline_tools.config.section import REFERENCE, Reference, Section
 from pipeline_tools.step import Duration, Form, Json, Size, Url, duration
 from pipeline_tools.steps import registry
@@ -67,6 +67,12 @@ class Kubernetes(Section):
 
     kubeconfig: str | None = Field(None, description="Path of the kubeconfig; null: KUBECONFIG or ~/.kube/config.")
     context: str | None = Field(None, description="Context in it; null: the current one.")
+
+
+class Jenkins(Jobs):
+    """The Jenkins controller."""
+
+    url: Url | None = Field(None, description="Base URL of the controller.")
 
 
 class Git(Section):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline_tools.config.jenkins import Jenkins
+    from pipeline_tools.config.schema import Jenkins
 
 # Exit code of `seed --check` when something differs: what is there is not as it should be.
 EXIT_DIFFERS = 3
@@ -133,8 +133,8 @@ def lint(file: Path, platform: Path | None) -> int:
 
 def _settings(platform: Path | None) -> tuple[Jenkins, Callable[..., str]]:
     """The section `jenkins`, and a function that tells where a key of it was set."""
-    from pipeline_tools.config.jenkins import Jenkins
     from pipeline_tools.config.layers import system
+    from pipeline_tools.config.schema import Jenkins
 
     settings, places = system("jenkins", platform)
     assert isinstance(settings, Jenkins)

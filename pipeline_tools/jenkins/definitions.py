@@ -81,6 +81,13 @@ def view(about: View, owner: str, name: str) -> ET.Element:
     return root
 
 
+def complete(root: ET.Element) -> None:
+    """Give a pipeline job that has no parameters yet the one for its commit; a Jenkinsfile may set others later."""
+    properties = root.find("properties")
+    if root.tag == "flow-definition" and properties is not None and properties.find(PROPERTIES["parameters"]) is None:
+        properties.append(_parameters({}))
+
+
 def _multibranch(about: Job, owner: str, name: str) -> ET.Element:
     trigger = []
     if about.scan:
@@ -130,11 +137,8 @@ def _pipeline(about: Job, owner: str) -> ET.Element:
         properties.append(_tree(PROPERTIES["concurrent"], _leaf("abortPrevious", False)))
     if triggers := list(_triggers(about)):
         properties.append(_tree(PROPERTIES["triggers"], _tree("triggers", *triggers)))
-    commit = Parameter(
-        description="The commit that a build was asked for: `pipeline-tools jenkins trigger` fills it in."
-    )
-    parameters = [_parameter(*each) for each in {**about.parameters, COMMIT: commit}.items()]
-    properties.append(_tree(PROPERTIES["parameters"], _tree("parameterDefinitions", *parameters)))
+    if about.parameters:
+        properties.append(_parameters(about.parameters))
     remote = [_leaf("url", about.repository or "")]
     if about.credentials:
         remote.append(_leaf("credentialsId", about.credentials))
@@ -224,6 +228,12 @@ def _triggers(about: Job) -> Iterable[ET.Element]:
             _leaf("upstreamProjects", ", ".join(f"/{name}" for name in about.triggers.after)),
             _tree("threshold", *(_leaf(key, value) for key, value in passed.items())),
         )
+
+
+def _parameters(about: Mapping[str, Parameter]) -> ET.Element:
+    commit = Parameter(description="The commit that was asked for: `pipeline-tools jenkins trigger` fills it in.")
+    parameters = [_parameter(*each) for each in {**about, COMMIT: commit}.items()]
+    return _tree(PROPERTIES["parameters"], _tree("parameterDefinitions", *parameters))
 
 
 def _parameter(name: str, about: Parameter) -> ET.Element:

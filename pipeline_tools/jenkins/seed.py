@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_tools.config.jenkins import Jenkins as Settings
-from pipeline_tools.config.jenkins import Job, Library
+from pipeline_tools.config.jenkins import Job, Jobs, Library
 from pipeline_tools.errors import ConfigError
 from pipeline_tools.jenkins import definitions, merge
 from pipeline_tools.names import nearest
@@ -46,7 +45,7 @@ class Report:
     same: int
 
 
-def compare(controller: Controller, settings: Settings, place: Place, *, prune: bool) -> Report:
+def compare(controller: Controller, settings: Jobs, place: Place, *, prune: bool) -> Report:
     """Look at the controller; nothing is changed there.
 
     Raises:
@@ -94,7 +93,7 @@ def apply(controller: Controller, change: Change) -> None:
         )
 
 
-def _wanted(settings: Settings) -> Iterator[tuple[What, str, ET.Element]]:
+def _wanted(settings: Jobs) -> Iterator[tuple[What, str, ET.Element]]:
     for name, about in sorted(settings.folders.items()):  # a folder before what is in it
         yield "folder", name, definitions.folder(about, settings.owner, name)
     for name, job in settings.jobs.items():
@@ -108,6 +107,7 @@ def _compare(
 ) -> Change | None:
     text = controller.config("view" if what == "view" else "job", name)
     if text is None:
+        definitions.complete(wanted)
         lines = merge.difference(None, wanted, name)
         return Change(action="create", what=what, name=name, wanted=wanted, result=wanted, lines=lines)
     there = merge.read(text, name)
@@ -126,13 +126,14 @@ def _compare(
         )
     drop = [definitions.PROPERTIES[each] for each in definitions.decided(description)]
     result = merge.overlay(wanted, there, drop=drop)
+    definitions.complete(result)
     if merge.same(result, there):
         return None
     lines = merge.difference(there, result, name)
     return Change(action="update", what=what, name=name, wanted=wanted, result=result, lines=lines)
 
 
-def _gone(controller: Controller, settings: Settings, items: Mapping[str, Item], *, prune: bool) -> Iterator[Change]:
+def _gone(controller: Controller, settings: Jobs, items: Mapping[str, Item], *, prune: bool) -> Iterator[Change]:
     """What was seeded for this owner and is not in the file any more; what is in a folder comes before it."""
     action: Literal["remove", "left"] = "remove" if prune else "left"
     for folder in ("", *(item.name for item in items.values() if item.kind == FOLDER)):
@@ -152,7 +153,7 @@ def _gone(controller: Controller, settings: Settings, items: Mapping[str, Item],
         yield Change(action=action if whole else "left", what=what, name=name)
 
 
-def _check_file(settings: Settings, place: Place) -> None:
+def _check_file(settings: Jobs, place: Place) -> None:
     for name, job in settings.jobs.items():
         if not job.repository:
             raise ConfigError(f"{place('jobs', name)}: jobs.{name}: repository is missing.")
@@ -171,7 +172,7 @@ def _check_file(settings: Settings, place: Place) -> None:
             raise ConfigError(f"{place('folders', name, 'library')}: folders.{name}.library: repository is missing.")
 
 
-def _check_folders(settings: Settings, items: Mapping[str, Item], place: Place) -> None:
+def _check_folders(settings: Jobs, items: Mapping[str, Item], place: Place) -> None:
     there = {item.name for item in items.values() if item.kind == FOLDER} | settings.folders.keys()
     for section, names in (("folders", settings.folders), ("jobs", settings.jobs), ("views", settings.views)):
         for name in names:
@@ -183,9 +184,11 @@ def _check_folders(settings: Settings, items: Mapping[str, Item], place: Place) 
                 )
 
 
-def _check_credentials(controller: Controller, settings: Settings, items: Mapping[str, Item], place: Place) -> None:
+def _check_credentials(controller: Controller, settings: Jobs, items: Mapping[str, Item], place: Place) -> None:
     """Look whether every credential that is named is in a store that the one who names it can see."""
-    uses: list[tuple[str, str, str]] = [("", each, place("credentials")) for each in settings.credentials]
+    uses: list[tuple[str, str, str]] = [
+        ("", each, place("required_credentials")) for each in settings.required_credentials
+    ]
     users: list[tuple[str, str, Job | Library]] = [("jobs", name, job) for name, job in settings.jobs.items()]
     users += [("folders", name, about.library) for name, about in settings.folders.items() if about.library]
     for section, name, user in users:

@@ -16,7 +16,7 @@ from pipeline_tools.errors import ConfigError, InfrastructureError, Interrupted,
 from pipeline_tools.jenkins.definitions import COMMIT
 from pipeline_tools.masking import LineStream, mask
 from pipeline_tools.names import nearest
-from pipeline_tools.systems.jenkins import PAGE, Controller, NotFound, Unsent, path_of
+from pipeline_tools.systems.jenkins import FOLDER, MULTIBRANCH, PAGE, Controller, NotFound, Unsent, path_of
 
 # How long a request stays in the queue, seconds: others like it join it there.
 QUIET = 5
@@ -110,6 +110,13 @@ class Trigger:
             ConfigError: there is no such job, or it has no such parameter.
         """
         about = self._job()
+        if about.get("_class") in (FOLDER, MULTIBRANCH):
+            below = [item.name for item in self._controller.items(self._asked.job, branches=True)]
+            what = "jobs" if about["_class"] == FOLDER else "branches"
+            raise ConfigError(
+                f"{self._asked.job} is not built itself: its {what} are.",
+                hint=f"Name one of them: {', '.join(below[:10])}." if below else "There is none in it yet.",
+            )
         declared = _parameters(about)
         asked = self._asked
         for name in asked.parameters:
@@ -254,6 +261,8 @@ class Trigger:
                 about = self._controller.get(f"queue/item/{item}/")
             except NotFound:  # after some minutes, or a restart, only the build remembers its place in the queue
                 found = next((build for build in self._builds(PAGE) if build.queue == item), None)
+                if found is None and self._asked.commit:
+                    found = self._built(keyed=True)
                 if found is None:
                     raise InfrastructureError(
                         f"{self._asked.job}: Jenkins knows neither the place {item} in the queue nor a build of it.",

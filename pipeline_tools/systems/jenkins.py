@@ -10,17 +10,19 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import jenkins
 import requests
 
 from pipeline_tools import secrets
-from pipeline_tools.config.jenkins import Jenkins
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError
 from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
+
+if TYPE_CHECKING:
+    from pipeline_tools.config import schema
 
 TIMEOUT = 30
 # How long a controller may not answer, seconds, when nothing else is said.
@@ -36,6 +38,10 @@ XML = {"Content-Type": "text/xml; charset=utf-8"}
 
 class Unsent(InfrastructureError):
     """The controller did not take the request: nothing happened there."""
+
+
+class Unknown(Unsent):
+    """The controller's name is not known here: a mistake more often than a trouble that passes."""
 
 
 class NotFound(ConfigError):
@@ -56,7 +62,7 @@ def version(url: str) -> str:
         ) from error
 
 
-def from_config(settings: Jenkins, **options: Any) -> Controller:
+def from_config(settings: schema.Jenkins, **options: Any) -> Controller:
     """The controller that the configuration names; ``options`` as those of `Controller`.
 
     Raises:
@@ -210,7 +216,7 @@ class Controller:
         """
         repeatable = repeatable or method == "GET"
         request = requests.Request(method, f"{self.url}/{path}", params=params, data=data, headers=dict(headers or {}))
-        end = time.monotonic() + self._patience
+        begun = time.monotonic()
         pause, fresh_crumb = PAUSE, False
         while True:
             try:
@@ -223,10 +229,11 @@ class Controller:
             except InfrastructureError as error:
                 if not error.transient or not (repeatable or isinstance(error, Unsent)):
                     raise
-                if time.monotonic() + pause > end:
+                patience = min(self._patience, PATIENCE) if isinstance(error, Unknown) else self._patience
+                if time.monotonic() + pause > begun + patience:
                     raise
                 if pause == PAUSE:
-                    self._waiting(error.message)
+                    self._waiting(f"{error.message} Waiting for it, {patience:.0f} s at most.")
                 time.sleep(pause)
                 pause = min(pause * GROWTH, LONGEST)
 
@@ -247,8 +254,9 @@ class Controller:
             raise self._silent(error, Unsent) from error
         except requests.ConnectionError as error:
             # urllib3 names the cause only in its text
-            sent = "NewConnectionError" not in repr(error) and "NameResolutionError" not in repr(error)
-            raise self._silent(error, InfrastructureError if sent else Unsent) from error
+            kinds = {"NameResolutionError": Unknown, "NewConnectionError": Unsent}
+            kind = next((each for word, each in kinds.items() if word in repr(error)), InfrastructureError)
+            raise self._silent(error, kind) from error
         except requests.RequestException as error:
             raise self._silent(error, InfrastructureError) from error
         return answer

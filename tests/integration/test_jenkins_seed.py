@@ -104,6 +104,25 @@ def test_what_the_file_no_longer_says_goes_from_a_job(place: Place) -> None:
     assert place.tool("seed", "--check")[0] == 0
 
 
+def test_parameters_that_the_file_does_not_decide_are_the_jenkinsfiles(place: Place) -> None:
+    about = {"kind": "pipeline", "repository": REPOSITORY}
+    place.write(jobs={"a": about})
+    name = f"{place.root}/a"
+    place.tool("seed")
+    config = place.client.get_job_config(name)
+    assert "<name>COMMIT</name>" in config
+    # as the step `properties` of a pipeline does: the parameters that it names replace all
+    place.client.reconfig_job(name, config.replace("<name>COMMIT</name>", "<name>until</name>"))
+    assert place.tool("seed")[1] == "0 changed, 1 as they should be\n"
+    place.write(jobs={"a": {**about, "parameters": {"reason": {}}}})
+    place.tool("seed")
+    assert re.findall(r"<name>(reason|COMMIT|until)</name>", place.client.get_job_config(name)) == ["reason", "COMMIT"]
+    place.write(jobs={"a": about})
+    place.tool("seed")
+    assert re.findall(r"<name>(reason|COMMIT|until)</name>", place.client.get_job_config(name)) == ["COMMIT"]
+    assert place.tool("seed", "--check")[0] == 0
+
+
 def test_removal_only_with_prune_and_never_of_what_is_not_ours(place: Place) -> None:
     whole(place)
     place.tool("seed")
@@ -165,7 +184,7 @@ def test_a_job_of_someone_else_is_an_error_and_nothing_is_changed(place: Place) 
             r"is not OWNER/REPOSITORY",
         ),
         (
-            {"credentials": ["artifactorry"]},
+            {"required_credentials": ["artifactorry"]},
             r"Jenkins has no credential 'artifactorry'\.( Did you mean 'artifactory'\?)?",
         ),
         ({"jobs": {"a": {**SERVICE, "credentials": "nobody"}}}, r"no credential 'nobody' or in the folder"),
@@ -197,7 +216,7 @@ def test_without_an_address_or_with_a_wrong_token(place: Place, monkeypatch: pyt
 
 def test_credentials_are_looked_for_where_the_job_sees_them(place: Place, ours: jenkins_server.Server) -> None:
     ours.credentials = {"": {"artifactory"}, place.root: {"git"}}
-    place.write(credentials=["artifactory"], jobs={"a": {**SERVICE, "credentials": "git"}})
+    place.write(required_credentials=["artifactory"], jobs={"a": {**SERVICE, "credentials": "git"}})
     assert place.tool("seed")[0] == 0
     assert "<credentialsId>git</credentialsId>" in place.client.get_job_config(f"{place.root}/a")
     ours.forbidden.add("credentials/")

@@ -262,6 +262,20 @@ def test_what_was_mistyped_is_told(words: tuple[str, ...], says: str, place: Pla
     assert code == 2 and re.search(says, err), err
 
 
+def test_a_folder_is_not_built(place: Place) -> None:
+    place.script("works", "echo 'x'")
+    code, _, err = place.tool("trigger", place.root, "--wait")
+    assert code == 2 and "is not built itself: its jobs are" in err and f"Name one of them: {place.root}/works." in err
+
+
+def test_a_wrong_host_is_told_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline_tools.systems.jenkins.PATIENCE", 0.5)
+    place.url = "http://jenkins.invalid"
+    place.write()
+    code, _, err = place.tool("trigger", "x", "--patience", "10m")
+    assert code == 4 and "does not answer at http://jenkins.invalid" in err
+
+
 def test_a_disabled_job_is_told(place: Place) -> None:
     name = place.script("works", "echo 'x'")
     place.client.disable_job(name)

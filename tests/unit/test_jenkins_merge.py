@@ -70,7 +70,7 @@ def test_a_mark_says_whose_it_is_and_what_was_decided() -> None:
     described = definitions.job(job, "platform", "a/b").findtext("description") or ""
     assert described.startswith("Claims\nof today\n\n[")
     assert definitions.owner_of(described) == "platform"
-    assert definitions.decided(described) == {"keep", "concurrent", "parameters"}
+    assert definitions.decided(described) == {"keep", "concurrent"}
     for other in (definitions.folder(Folder(), "one", "a"), definitions.view(View(), "two", "a")):
         assert definitions.owner_of(other.findtext("description") or "") in ("one", "two")
     assert definitions.owner_of("Seeded by pipeline-tools for all of us") is None
