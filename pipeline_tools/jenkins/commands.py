@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,9 @@ def trigger(
         raise ConfigError(f"--patience {patience}: {error}.") from error
     settings, _ = _settings(platform)
     controller = from_config(settings, patience=seconds, waiting=_tell)
+    if commit and not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
+        # one commit must have one name: Jenkins joins only requests that are alike
+        raise ConfigError(f"--commit {commit}: write the whole hash of a commit, as `git rev-parse HEAD` prints it.")
     asked = Asked(job=job.strip("/"), parameters=_values(parameters), commit=commit, force=force)
     one = Trigger(controller, asked, say=_tell, show=click.echo)
     began = one.start()

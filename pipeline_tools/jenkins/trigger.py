@@ -68,7 +68,7 @@ class Build:
         """From Jenkins' answer."""
         actions = about.get("actions", ())
         parameters = [each for action in actions for each in action.get("parameters", ())]
-        revisions = [action["revision"] for action in actions if action.get("revision")]
+        revisions = [action["revision"] for action in actions if isinstance(action.get("revision"), dict)]
         checkouts = [action["lastBuiltRevision"] for action in actions if action.get("lastBuiltRevision")]
         # of a branch's job it is known from the beginning; of any other only what was checked out
         commits = [each.get("pullHash") or each.get("hash") for each in revisions]
@@ -85,7 +85,7 @@ class Build:
 
     def builds(self, commit: str, *, keyed: bool) -> bool:
         """Whether this is a build for ``commit``; by its parameter, or by what Jenkins recorded."""
-        return any(_is(commit, each) for each in ([self.key] if keyed else self.commits))
+        return commit in ([self.key] if keyed else self.commits)
 
 
 class Trigger:
@@ -329,11 +329,6 @@ class Trigger:
 def _parameters(about: Mapping[str, Any]) -> list[str]:
     properties = about.get("property", ())
     return [each["name"] for one in properties for each in one.get("parameterDefinitions", ())]
-
-
-def _is(wanted: str, commit: str) -> bool:
-    """Whether two names of a commit, one of which may be short, are of the same."""
-    return bool(wanted and commit) and (commit.startswith(wanted) or wanted.startswith(commit))
 
 
 def _kinds(kind: type[PipelineError]) -> Iterator[type[PipelineError]]:

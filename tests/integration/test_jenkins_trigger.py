@@ -138,7 +138,7 @@ def test_a_commit_has_one_build_however_often_it_is_asked_for(place: Place) -> N
         numbers = set(pool.map(late, [0, 0, 0, 0, 0.3, 0.7, 0.95, 1.0, 1.05, 1.1, 1.5, 2.5]))
     assert numbers == {1} and builds(place, name) == [1]
     assert one(place, asked).number == 1
-    code, out, err = place.tool("trigger", name, "--wait", "--commit", COMMIT[:12])
+    code, out, err = place.tool("trigger", name, "--wait", "--commit", COMMIT)
     assert code == 0 and "The commit has a build already" in err and "Finished: SUCCESS" in out
     assert one(place, Asked(job=name, parameters={}, commit=OTHER)).number == 2
     assert one(place, Asked(job=name, parameters={}, commit=COMMIT, force=True)).number == 3
@@ -253,8 +253,9 @@ def test_a_secret_in_the_console_is_masked_wherever_it_is_cut(place: Place, ours
         (("{root}/works", "-p", "COMIT=1"), r"has no parameter 'COMIT'\. Did you mean 'COMMIT'\?"),
         (("{root}/works", "-p", "COMMIT"), "--parameter COMMIT: expected NAME=VALUE"),
         (("{root}/works", "--patience", "10"), "write a duration with its unit"),
+        (("{root}/works", "--commit", COMMIT[:12]), "write the whole hash"),
     ],
-    ids=["job", "parameter", "value", "duration"],
+    ids=["job", "parameter", "value", "duration", "commit"],
 )
 def test_what_was_mistyped_is_told(words: tuple[str, ...], says: str, place: Place) -> None:
     place.script("works", "echo 'x'")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_tools.config.jenkins import Folder, Job, View
+from pipeline_tools.errors import InfrastructureError
 from pipeline_tools.jenkins import definitions, merge
 
 TAGS = st.sampled_from(["properties", "triggers", "scm", "name", "x", "a", "string"])
@@ -63,6 +65,11 @@ def test_items_of_a_list_are_known_by_their_names() -> None:
 def test_xml_of_version_1_1_is_read_and_written() -> None:
     root = merge.read("<?xml version='1.1' encoding='UTF-8'?>\n<x>é</x>", "x")
     assert merge.write(root) == "<?xml version='1.1' encoding='UTF-8'?>\n<x>é</x>"
+
+
+def test_a_config_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(InfrastructureError, match=r"config\.xml of a/b cannot be read"):
+        merge.read("<?xml version='1.1' encoding='UTF-8'?>\n<x>&#x1b;</x>", "a/b")
 
 
 def test_a_mark_says_whose_it_is_and_what_was_decided() -> None:
