@@ -164,6 +164,7 @@ class Server:
         self.hold = False
         self.fault: Callable[[str, str], Response | None] = lambda method, path: None
         self.forbidden: set[str] = set()
+        self.bare_sources = False  # both forms of branch sources are met
         self.lost = 0  # how many answers to requests for builds are still to be lost
         self.last_id = 0
         self.lock = threading.RLock()
@@ -442,6 +443,10 @@ class Server:
                 element.remove(child)
             else:
                 self._load(child)
+        if self.bare_sources and element.tag == "sources" and element.get("class"):
+            inner = list(element.iterfind("data/*"))
+            element.clear()
+            element.extend(inner)
         element.attrib.pop("plugin", None)
         if plugin := plugin_of(element):
             element.set("plugin", plugin)

@@ -64,6 +64,11 @@ def overlay(wanted: ET.Element, there: ET.Element, *, drop: Sequence[str] = ()) 
     """
     if wanted.tag == "comparator":  # its class has another name in each version
         return copy.deepcopy(there)
+    whole = wanted.tag in WHOLE
+    if wanted.tag == "sources" and "class" not in there.attrib:  # the list of branch-api, without its wrapper
+        whole, bare = True, ET.Element("sources")
+        bare.extend(wanted.iterfind("data/*"))
+        wanted = bare
     if "class" in wanted.attrib and there.get("class") != wanted.get("class"):
         return copy.deepcopy(wanted)  # something of another kind: what it had means nothing now
     result = ET.Element(there.tag, {**there.attrib, **wanted.attrib, **_plugin(there)})
@@ -76,7 +81,7 @@ def overlay(wanted: ET.Element, there: ET.Element, *, drop: Sequence[str] = ()) 
         if found is not None:
             rest.remove(found)
         pairs.append((child, found))
-    if wanted.tag in WHOLE:
+    if whole:
         result.extend(_laid(child, found) for child, found in pairs)
         return result
     places = {id(found): child for child, found in pairs if found is not None}

@@ -232,8 +232,10 @@ def test_a_missing_plugin_is_told(place: Place, ours: jenkins_server.Server) -> 
     assert "GitHubSCMSource" in err
 
 
+@pytest.mark.parametrize("bare", [False, True], ids=["wrapped", "bare"])
 @pytest.mark.parametrize("host", ["git", "github", "gitlab", "bitbucket"])
-def test_each_kind_of_server_is_seeded_once(host: str, place: Place, ours: jenkins_server.Server) -> None:
+def test_each_kind_of_server_is_seeded_once(host: str, bare: bool, place: Place, ours: jenkins_server.Server) -> None:
+    ours.bare_sources = bare
     about = {**SERVICE, "host": host, "branches": ["master", "release/*"]}
     place.write(jobs={"a": about})
     assert place.tool("seed")[0] == 0
@@ -241,6 +243,10 @@ def test_each_kind_of_server_is_seeded_once(host: str, place: Place, ours: jenki
     config = place.client.get_job_config(f"{place.root}/a")
     assert ("PullRequestDiscoveryTrait" in config or "MergeRequestDiscoveryTrait" in config) == (host != "git")
     assert "<includes>master release/*</includes>" in config
+    assert ("BranchSourceList" in config) != bare
+    place.write(jobs={"a": {**about, "branches": ["master"]}})
+    assert place.tool("seed")[1].startswith("update  job ")
+    assert place.tool("seed", "--check")[0] == 0
 
 
 def test_a_folder_keeps_its_credentials_and_gets_its_library(place: Place, ours: jenkins_server.Server) -> None:

@@ -55,6 +55,18 @@ def test_properties_that_were_ours_go() -> None:
     assert [each.tag for each in laid[0]] == ["theirs"]
 
 
+def test_sources_are_known_with_and_without_their_wrapper() -> None:
+    wanted = definitions.job(Job(repository="https://h.example/a/b.git"), "x", "f/j")
+    sources = wanted.find("sources")
+    assert sources is not None
+    bare = ET.fromstring('<sources><jenkins.branch.BranchSource plugin="branch-api@2"/><other/></sources>')
+    laid = merge.overlay(sources, bare)
+    assert not laid.attrib and [each.tag for each in laid] == ["jenkins.branch.BranchSource"]
+    assert laid.findtext("*/source/remote") == "https://h.example/a/b.git"
+    assert merge.same(merge.overlay(sources, laid), laid)
+    assert merge.same(merge.overlay(sources, sources), sources)
+
+
 def test_items_of_a_list_are_known_by_their_names() -> None:
     wanted = ET.fromstring("<triggers><p><name>b</name></p><p><name>a</name></p></triggers>")
     there = ET.fromstring("<triggers><p><name>a</name><k>1</k></p><p><name>b</name><k>2</k></p></triggers>")
