@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeline_tools.config.jenkins import SCANS, Folder, Job, Library, Parameter, View
 from pipeline_tools.errors import ConfigError
+from pipeline_tools.jenkins.merge import ABSENT
 from pipeline_tools.systems.git import path_of
 
 # The parameter of every pipeline job with which `jenkins trigger --commit` knows its builds again.
@@ -67,7 +68,7 @@ def view(about: View, owner: str, name: str) -> ET.Element:
     columns = ("Status", "Weather", "Job", "LastSuccess", "LastFailure", "LastDuration")
     names = sorted(about.jobs, key=str.lower)  # as the set in which Jenkins keeps them
     comparator = ET.Element("comparator", {"class": "java.lang.String$CaseInsensitiveComparator"})
-    root = _tree(
+    return _tree(
         "hudson.model.ListView",
         _leaf("name", name.rpartition("/")[2]),
         _leaf("description", _marked(about.description, owner, [])),
@@ -75,10 +76,8 @@ def view(about: View, owner: str, name: str) -> ET.Element:
         _tree("jobFilters"),
         _tree("columns", *(ET.Element(f"hudson.views.{each}Column") for each in columns)),
         _leaf("recurse", about.recurse),
+        _maybe("includeRegex", about.regex),
     )
-    if about.regex:
-        root.append(_leaf("includeRegex", about.regex))
-    return root
 
 
 def complete(root: ET.Element) -> None:
@@ -139,9 +138,7 @@ def _pipeline(about: Job, owner: str) -> ET.Element:
         properties.append(_tree(PROPERTIES["triggers"], _tree("triggers", *triggers)))
     if about.parameters:
         properties.append(_parameters(about.parameters))
-    remote = [_leaf("url", about.repository or "")]
-    if about.credentials:
-        remote.append(_leaf("credentialsId", about.credentials))
+    remote = [_leaf("url", about.repository or ""), _maybe("credentialsId", about.credentials)]
     scm = _tree(
         "scm",
         _leaf("configVersion", 2),
@@ -168,9 +165,7 @@ def _pipeline(about: Job, owner: str) -> ET.Element:
 
 def _source(about: Job, name: str) -> ET.Element:
     """Where a multibranch job finds its branches. The id must never change: Jenkins would build every branch anew."""
-    common = [_leaf("id", f"pipeline-tools-{name.replace('/', '-')}")]
-    if about.credentials:
-        common.append(_leaf("credentialsId", about.credentials))
+    common = [_leaf("id", f"pipeline-tools-{name.replace('/', '-')}"), _maybe("credentialsId", about.credentials)]
     filters = []
     if about.branches != ["*"]:
         filters = [
@@ -194,7 +189,7 @@ def _source(about: Job, name: str) -> ET.Element:
         prefix = "org.jenkinsci.plugins.github__branch__source"
         kind = "org.jenkinsci.plugins.github_branch_source.GitHubSCMSource"
         own = [_leaf("repoOwner", group), _leaf("repository", repository), _leaf("repositoryUrl", address)]
-        own += [_leaf("apiUri", about.api)] if about.api else []
+        own += [_leaf("apiUri", about.api or "https://api.github.com")]
     elif about.host == "bitbucket":
         prefix = "com.cloudbees.jenkins.plugins.bitbucket"
         kind = f"{prefix}.BitbucketSCMSource"
@@ -252,9 +247,11 @@ def _parameter(name: str, about: Parameter) -> ET.Element:
 
 
 def _libraries(about: Library, name: str) -> ET.Element:
-    source = [_leaf("id", f"pipeline-tools-library-{name.replace('/', '-')}"), _leaf("remote", about.repository or "")]
-    if about.credentials:
-        source.append(_leaf("credentialsId", about.credentials))
+    source = [
+        _leaf("id", f"pipeline-tools-library-{name.replace('/', '-')}"),
+        _leaf("remote", about.repository or ""),
+        _maybe("credentialsId", about.credentials),
+    ]
     traits = (ET.Element(f"jenkins.plugins.git.traits.{each}DiscoveryTrait") for each in ("Branch", "Tag"))
     scm = _tree("scm", *source, _tree("traits", *traits), kind="jenkins.plugins.git.GitSCMSource")
     library = _tree(
@@ -298,3 +295,8 @@ def _leaf(name: str, value: str | int) -> ET.Element:
     element = ET.Element(name)
     element.text = str(value).lower() if isinstance(value, bool) else str(value)
     return element
+
+
+def _maybe(name: str, value: str | None) -> ET.Element:
+    """An element that is there only if the file says it."""
+    return _leaf(name, value) if value else ET.Element(name, {ABSENT: "true"})

@@ -34,6 +34,8 @@ WHOLE = frozenset(
 )
 # What tells items of the same kind apart.
 KEYS = ("name", "id", "url")
+# An attribute of a wanted element that must not be there: what the file no longer says.
+ABSENT = "absent"
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 # How Jenkins writes an encrypted secret.
 _SECRET = re.compile(r"\{AQAA[A-Za-z0-9+/=]+\}")
@@ -70,7 +72,7 @@ def overlay(wanted: ET.Element, there: ET.Element, *, drop: Sequence[str] = ()) 
         bare.extend(wanted.iterfind("data/*"))
         wanted = bare
     if "class" in wanted.attrib and there.get("class") != wanted.get("class"):
-        return copy.deepcopy(wanted)  # something of another kind: what it had means nothing now
+        return settled(wanted)  # something of another kind: what it had means nothing now
     result = ET.Element(there.tag, {**there.attrib, **wanted.attrib, **_plugin(there)})
     if not len(wanted):
         result.text = wanted.text
@@ -81,17 +83,30 @@ def overlay(wanted: ET.Element, there: ET.Element, *, drop: Sequence[str] = ()) 
         if found is not None:
             rest.remove(found)
         pairs.append((child, found))
+    gone = {id(found) for child, found in pairs if ABSENT in child.attrib}
+    pairs = [(child, found) for child, found in pairs if ABSENT not in child.attrib]
     if whole:
         result.extend(_laid(child, found) for child, found in pairs)
         return result
     places = {id(found): child for child, found in pairs if found is not None}
     for child in there:
+        if id(child) in gone:
+            continue
         if id(child) in places:
             result.append(overlay(places[id(child)], child, drop=drop if child.tag == "properties" else ()))
         elif wanted.tag != "properties" or child.tag not in drop:
             result.append(copy.deepcopy(child))
-    result.extend(copy.deepcopy(child) for child, found in pairs if found is None)
+    result.extend(settled(child) for child, found in pairs if found is None)
     return result
+
+
+def settled(wanted: ET.Element) -> ET.Element:
+    """``wanted`` where nothing is yet: a copy without what must not be there."""
+    copied = copy.deepcopy(wanted)
+    for element in list(copied.iter()):
+        for child in [child for child in element if ABSENT in child.attrib]:
+            element.remove(child)
+    return copied
 
 
 def same(one: ET.Element, other: ET.Element) -> bool:
@@ -119,7 +134,7 @@ def _plugin(there: ET.Element) -> dict[str, str]:
 
 
 def _laid(child: ET.Element, found: ET.Element | None) -> ET.Element:
-    return copy.deepcopy(child) if found is None else overlay(child, found)
+    return settled(child) if found is None else overlay(child, found)
 
 
 def _like(wanted: ET.Element, among: Sequence[ET.Element]) -> ET.Element | None:

@@ -107,6 +107,7 @@ def _compare(
 ) -> Change | None:
     text = controller.config("view" if what == "view" else "job", name)
     if text is None:
+        wanted = merge.settled(wanted)
         definitions.complete(wanted)
         lines = merge.difference(None, wanted, name)
         return Change(action="create", what=what, name=name, wanted=wanted, result=wanted, lines=lines)

@@ -123,6 +123,16 @@ def test_parameters_that_the_file_does_not_decide_are_the_jenkinsfiles(place: Pl
     assert place.tool("seed", "--check")[0] == 0
 
 
+def test_a_view_loses_what_the_file_no_longer_says(place: Place) -> None:
+    place.write(views={"v": {"regex": "a.*", "jobs": ["b", "A"]}})
+    place.tool("seed")
+    place.write(views={"v": {"jobs": ["A"], "description": "ours"}})
+    assert place.tool("seed")[1].startswith("update  view ")
+    config = place.client.get_view_config(f"{place.root}/v")
+    assert "includeRegex" not in config and re.findall("<string>(.*)</string>", config) == ["A"]
+    assert place.tool("seed", "--check")[0] == 0
+
+
 def test_removal_only_with_prune_and_never_of_what_is_not_ours(place: Place) -> None:
     whole(place)
     place.tool("seed")
@@ -216,9 +226,17 @@ def test_without_an_address_or_with_a_wrong_token(place: Place, monkeypatch: pyt
 
 def test_credentials_are_looked_for_where_the_job_sees_them(place: Place, ours: jenkins_server.Server) -> None:
     ours.credentials = {"": {"artifactory"}, place.root: {"git"}}
-    place.write(required_credentials=["artifactory"], jobs={"a": {**SERVICE, "credentials": "git"}})
+    jobs = {"a": {**SERVICE, "credentials": "git"}, "b": {**NIGHTLY, "credentials": "git"}}
+    place.write(required_credentials=["artifactory"], jobs=jobs)
     assert place.tool("seed")[0] == 0
-    assert "<credentialsId>git</credentialsId>" in place.client.get_job_config(f"{place.root}/a")
+    for name in jobs:
+        assert "<credentialsId>git</credentialsId>" in place.client.get_job_config(f"{place.root}/{name}")
+    place.write(jobs={"a": SERVICE, "b": NIGHTLY})
+    assert place.tool("seed")[1].endswith("2 changed, 0 as they should be\n")
+    for name in jobs:
+        assert "credentialsId" not in place.client.get_job_config(f"{place.root}/{name}")
+    assert place.tool("seed", "--check")[0] == 0
+    place.write(required_credentials=["artifactory"])
     ours.forbidden.add("credentials/")
     code, _, err = place.tool("seed", "--check")
     assert code == 5 and "may not do this" in err

@@ -64,7 +64,8 @@ def test_sources_are_known_with_and_without_their_wrapper() -> None:
     assert not laid.attrib and [each.tag for each in laid] == ["jenkins.branch.BranchSource"]
     assert laid.findtext("*/source/remote") == "https://h.example/a/b.git"
     assert merge.same(merge.overlay(sources, laid), laid)
-    assert merge.same(merge.overlay(sources, sources), sources)
+    wrapped = merge.settled(sources)
+    assert merge.same(merge.overlay(sources, wrapped), wrapped)
 
 
 def test_items_of_a_list_are_known_by_their_names() -> None:
