@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from pipeline_tools import __version__
+from pipeline_tools.config.layers import system
+from pipeline_tools.config.schema import Jenkins
 from tests.jenkins_server import PLUGINS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,13 @@ def test_secrets_and_variables_come_from_the_compose_file() -> None:
     assert used == {*service["secrets"], "JENKINS_PORT", "LIBRARY_VERSION"}
     assert used - set(service["secrets"]) <= service["environment"].keys()
     assert set(service["secrets"]) == read("compose.yaml")["secrets"].keys()
+
+
+def test_its_jobs_are_of_the_repository_that_it_has() -> None:
+    section, _ = system("jenkins", HERE / "platform.yml")
+    assert isinstance(section, Jenkins)
+    (job,) = section.jobs.values()
+    assert job.repository == "file:///library" and (CHECKOUT / job.jenkinsfile).is_file()
 
 
 def test_the_library_is_this_checkout() -> None:
