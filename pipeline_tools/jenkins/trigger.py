@@ -282,11 +282,12 @@ class Trigger:
             pause = min(pause * 1.5, LONGEST)
 
     def _first(self, build: Build) -> Build:
-        """The first build for the same key: if it is not ours, ours is stopped."""
-        asked = self._asked
-        if not asked.commit or asked.force or not build.key:
+        """The first build for the same commit: if it is not ours, ours is stopped."""
+        asked, keyed = self._asked, bool(build.key)
+        if not asked.commit or asked.force or not build.builds(asked.commit, keyed=keyed):
             return build
-        alike = [each for each in self._builds(PAGE) if each.key == build.key and each.number < build.number]
+        before = (each for each in self._builds(PAGE) if each.number < build.number)
+        alike = [each for each in before if each.builds(asked.commit, keyed=keyed)]
         if not alike:
             return build
         first = min(alike, key=lambda each: each.number)

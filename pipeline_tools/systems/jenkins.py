@@ -18,7 +18,7 @@ import requests
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError
-from pipeline_tools.failures import of_status
+from pipeline_tools.failures import Lasting, of_status
 from pipeline_tools.masking import mask
 
 if TYPE_CHECKING:
@@ -177,9 +177,10 @@ class Controller:
     def config(self, kind: Literal["job", "view"], name: str) -> str | None:
         """The config.xml of a folder, job or view; None when there is none of this name."""
         try:
-            return self.ask("GET", f"{self._path(kind, name)}config.xml").text
+            answer = self.ask("GET", f"{self._path(kind, name)}config.xml")
         except NotFound:
             return None
+        return answer.content.decode()  # the header does not say that it is UTF-8
 
     # ── what is changed ──
 
@@ -245,7 +246,7 @@ class Controller:
         except (jenkins.JenkinsException, requests.HTTPError) as error:
             raise self._refused(request, error) from error
         except requests.exceptions.SSLError as error:
-            raise InfrastructureError(
+            raise Lasting(
                 f"The certificate of Jenkins at {self.url} is not trusted.",
                 hint="Point REQUESTS_CA_BUNDLE to your company's certificates.",
                 details=mask(str(error)),
@@ -285,7 +286,7 @@ class Controller:
             return CredentialError(
                 f"The user of jenkins.username may not do this in Jenkins: {what}.",
                 hint="Give it the permissions that docs/jenkins-jobs.md lists.",
-                details=said,
+                details=_words(said),
             )
         if code == 503:  # it is starting, or what stands before it has nobody to ask
             kind: type[PipelineError] = Unsent

@@ -14,7 +14,7 @@ from tests import jenkins_server
 from tests.integration.conftest import Place
 
 REPOSITORY = "https://git.example.com/claims/service.git"
-SERVICE: dict[str, Any] = {"repository": REPOSITORY, "description": "The service & its <chart>", "scan": "1h"}
+SERVICE: dict[str, Any] = {"repository": REPOSITORY, "description": "El servicio & su <chart>, ¡cómo no!", "scan": "1h"}
 NIGHTLY: dict[str, Any] = {
     "kind": "pipeline",
     "repository": REPOSITORY,

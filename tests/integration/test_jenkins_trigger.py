@@ -145,10 +145,12 @@ def test_a_commit_has_one_build_however_often_it_is_asked_for(place: Place) -> N
     assert one(place, asked).number == 1
 
 
+@pytest.mark.parametrize("keyed", [True, False], ids=["by its parameter", "by what Jenkins recorded"])
 def test_what_slips_through_all_the_same_is_stopped(
-    place: Place, ours: jenkins_server.Server, monkeypatch: pytest.MonkeyPatch
+    keyed: bool, place: Place, ours: jenkins_server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = place.script("twice", "echo 'x'\nsleep 3")
+    name = place.script("twice", "echo 'x'\nsleep 3", commit=keyed)
+    ours.items[name].commit = COMMIT
     monkeypatch.setattr(Trigger, "_queued", lambda self, url, keyed: None)
     monkeypatch.setattr(Trigger, "_built", lambda self, keyed: None)
     monkeypatch.setattr(trigger, "QUIET", 0)
