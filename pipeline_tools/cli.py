@@ -27,16 +27,20 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class LazyGroup(click.Group):
-    """A group with one subgroup that lives in the checkout: the laboratory, which is not part of the package."""
+    """A group with subgroups in modules of their own; one lives in the checkout: the laboratory, not in the package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command, the laboratory's included."""
-        return sorted([*super().list_commands(ctx), "lab"])
+        """Every command, those in other modules included."""
+        return sorted([*super().list_commands(ctx), "jenkins", "lab"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command; the laboratory's group is loaded when it is asked for."""
         if cmd_name == "lab":
             return _lab_group(whole="lab" in sys.argv[1:3])
+        if cmd_name == "jenkins":
+            from pipeline_tools.jenkins.commands import jenkins
+
+            return jenkins
         return super().get_command(ctx, cmd_name)
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline_tools.config import schema, source
+from pipeline_tools.config.section import REFERENCE, Section
 from pipeline_tools.config.source import Path_, Source, dotted
 from pipeline_tools.errors import ConfigError
 from pipeline_tools.names import nearest
@@ -130,6 +131,19 @@ def shared(platform: Path | None = None) -> tuple[Mapping[Path_, Sequence[Origin
     variables = _from_environment()
     _check(variables)
     return _put_together([*layers, variables])[1], locks
+
+
+def system(name: str, platform: Path | None = None) -> tuple[Section, Mapping[Path_, str]]:
+    """The section of a system as it is outside of any project, and where each of its keys was set.
+
+    Raises: as `load`.
+    """
+    layers, _ = _shared(platform)
+    variables = _from_environment()
+    _check(variables)
+    values, _ = _put_together([*layers, variables])
+    places = {key[1:]: place for layer in (*layers, variables) for key, place in layer.places.items() if key[0] == name}
+    return schema.SYSTEMS[name].model_validate(values.get(name, {})), places
 
 
 def _shared(platform: Path | None) -> tuple[list[Source], Mapping[Path_, str]]:
@@ -314,7 +328,7 @@ def _sentence(detail: ErrorDetails, layer: Source) -> tuple[str, str]:
     start = f"{layer.place(path)}: {dotted(own)}"
     if any(schema.is_reference(path[:end]) for end in range(1, len(path) + 1)):
         # someone may have pasted the secret itself: never repeat it
-        return f"{start} {schema.REFERENCE.advice}.", "Put the credential itself into a variable or a file."
+        return f"{start} {REFERENCE.advice}.", "Put the credential itself into a variable or a file."
     message = detail["msg"].removeprefix("Value error, ")
     # an address with a password in it is not repeated either
     shown = repr(given) if len(repr(given)) <= SHOWN else f"{repr(given)[:SHOWN]}…"

@@ -13,16 +13,15 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BaseModel, Field, PrivateAttr, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipeline_tools.secrets import REFERENCE_PATTERN
+from pipeline_tools.config.jenkins import Jobs
+from pipeline_tools.config.section import REFERENCE, Reference, Section
 from pipeline_tools.step import Duration, Form, Json, Size, Url, duration
 from pipeline_tools.steps import registry
 
-REFERENCE = Form(REFERENCE_PATTERN, "must be a reference: env:NAME, file:PATH or secret:NAMESPACE/NAME/KEY")
-Reference = Annotated[str, REFERENCE]
 # Helm releases, Kubernetes objects and image repositories are all named after the project.
 Name = Annotated[
     str,
@@ -33,12 +32,6 @@ Name = Annotated[
 ]
 Version = Annotated[str, Form(r"[0-9]+\.[0-9]+\.[0-9]+", "write three numbers, such as 1.2.3")]
 LOCKED = "Keys and sections that no project, environment, variable or flag may set."
-
-
-class Section(BaseModel):
-    """A section refuses keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Docker(Section):
@@ -76,7 +69,7 @@ class Kubernetes(Section):
     context: str | None = Field(None, description="Context in it; null: the current one.")
 
 
-class Jenkins(Section):
+class Jenkins(Jobs):
     """The Jenkins controller."""
 
     url: Url | None = Field(None, description="Base URL of the controller.")
@@ -284,8 +277,9 @@ def json_schema(form: Literal["project", "platform"] = "project") -> Json:
     schema = model().model_json_schema(schema_generator=Generator)
     for definition in (schema, *schema["$defs"].values()):
         definition.pop("title", None)
-    # else a name that does not fit the pattern would be taken for any other key
-    schema["properties"]["environments"]["additionalProperties"] = False
+        for key in definition["properties"].values():
+            if "patternProperties" in key:  # else a name that does not fit the pattern would be taken for any other key
+                key["additionalProperties"] = False
     schema["required"] = ["name"] if form == "project" else []
     if form == "platform":
         schema["properties"]["locked"] = {"type": "array", "items": {"type": "string"}, "description": LOCKED}

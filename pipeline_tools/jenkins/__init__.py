@@ -1,0 +1,1 @@
+"""Jenkins from outside: its jobs as code."""
