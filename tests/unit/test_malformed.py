@@ -227,7 +227,7 @@ def test_a_malformed_configuration_is_told_once_and_leaves_nothing(
 
     begun = time.monotonic()
     assert run(words) == 2
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30, "what is endless is noticed"
 
     printed = capsys.readouterr()
     message, *advice = printed.err.splitlines()
