@@ -83,7 +83,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 MEET = """
 import time
 (HERE / '{me}').touch()
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while not (HERE / '{other}').exists():
     assert time.monotonic() < end, 'the other one does not run beside me'
     time.sleep(0.01)
@@ -186,14 +186,14 @@ import time
 try:
     time.sleep(60)
 finally:
-    time.sleep(0.5)
+    time.sleep({seconds})
     (HERE / '{me}').unlink()
 """
 
 
 def test_an_interrupt_lets_every_step_clean_up(project: Project) -> None:
     for me in ("left", "right"):
-        project.does(me, CLEANS_UP.format(me=me))
+        project.does(me, CLEANS_UP.format(me=me, seconds=0.5))
     with project.start("run", "--set", "run.jobs=2") as process:
         wait_for(lambda: (project.folder / "left").exists() and (project.folder / "right").exists())
         process.send_signal(signal.SIGINT)
@@ -218,7 +218,7 @@ def test_an_interrupt_at_any_moment_of_a_step_is_told_as_one(project: Project, s
 
 
 def test_after_a_kill_the_next_run_waits_until_the_steps_have_cleaned_up(project: Project) -> None:
-    project.does("left", CLEANS_UP.format(me="left"))
+    project.does("left", CLEANS_UP.format(me="left", seconds=3))
     with project.start("run") as process:
         wait_for((project.folder / "left").exists)
         process.kill()
