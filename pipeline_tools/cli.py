@@ -132,8 +132,24 @@ def run(steps: tuple[str, ...], until: str | None, **options: Any) -> int:
     """Run the pipeline, or the steps named. What has not changed since it passed is not repeated.
 
     An environment that needs an approval is deployed to only with --approve; without it the run ends before it.
+    In a folder without a pipeline.yml those in the folders below it are run, one after the other.
     """
-    return _execute(steps, until=until, strict=bool(steps), **options)
+    from pipeline_tools.config.layers import projects
+    from pipeline_tools.errors import Interrupted, PipelineError
+
+    above = options.pop("project")
+    codes = []
+    for project in projects(above):
+        if project != above:
+            click.echo(f"── {project.relative_to(above)}", err=True)
+        try:
+            codes.append(_execute(steps, until=until, strict=bool(steps), project=project, **options))
+        except PipelineError as error:
+            _tell(error)
+            codes.append(error.exit_code)
+        if codes[-1] == Interrupted.exit_code:
+            break
+    return next((code for code in codes if code), 0)
 
 
 @cli.command()
@@ -151,20 +167,23 @@ def plan(as_json: bool, project: Path, platform: Path | None, settings: tuple[st
     """Show the stages and steps of the pipeline, in order; nothing is run."""
     import json
 
-    made, _ = _plan(project, platform, settings)
+    from pipeline_tools.config.layers import projects
+
     if as_json:
-        click.echo(json.dumps(made.as_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_plan(project, platform, settings)[0].as_json(), indent=2, ensure_ascii=False))
         return 0
-    click.echo(f"{made.project} ({made.kind})")
-    for stage in made.stages:
-        notes = [
-            *(["needs approval"] if stage.approval else []),
-            *([f"lock {stage.lock}"] if stage.lock else []),
-        ]
-        click.echo(f"\n{stage.name}" + (f"  [{', '.join(notes)}]" if notes else ""))
-        for branch in stage.branches:
-            for planned in branch:
-                click.echo(f"  {planned.id:<14} {planned.summary}")
+    for number, folder in enumerate(projects(project)):
+        made, _ = _plan(folder, platform, settings)
+        click.echo("\n" * bool(number) + f"{made.project} ({made.kind})")
+        for stage in made.stages:
+            notes = [
+                *(["needs approval"] if stage.approval else []),
+                *([f"lock {stage.lock}"] if stage.lock else []),
+            ]
+            click.echo(f"\n{stage.name}" + (f"  [{', '.join(notes)}]" if notes else ""))
+            for branch in stage.branches:
+                for planned in branch:
+                    click.echo(f"  {planned.id:<14} {planned.summary}")
     return 0
 
 
@@ -372,7 +391,7 @@ def init(project: Path, platform: Path | None) -> int:
     """Look at a repository, and write a pipeline.yml and a Jenkinsfile with which `pipeline-tools run` works.
 
     A file that exists is left as it is, and that is no error: the command can be repeated. It also brings the schema
-    for editors into .pipeline/, which git does not track.
+    for editors into .pipeline/, which git does not track. A folder with several projects gets a pipeline for each.
     """
     from pipeline_tools.init import write
 

@@ -54,7 +54,6 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
         project=str(PurePosixPath(SOURCE) / project),
         out=str(out),
         values=values,
-        parent=0,
         tracked=tuple(file.as_posix() for file in context.files()),
         in_pod=True,
     )

@@ -33,6 +33,8 @@ REQUIREMENTS = re.compile(
 )
 PRODUCT_REQUIREMENTS = ("requirements.txt", "requirements/base.txt", "requirements/main.txt")
 EXTRAS = ("test", "tests", "testing", "dev")
+# What a project has at its top.
+SIGNS = frozenset({"Dockerfile", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"})
 DATA = frozenset({".csv", ".tsv", ".parquet", ".jsonl"})
 TRAINING = re.compile(r"(train|entrenar|ejecutar)\w*\.(py|sh)")
 
@@ -69,7 +71,7 @@ def look(project: Path) -> Found:
     """What is in ``project``.
 
     Raises:
-        ConfigError: nothing that a pipeline could be made of; or several projects, each in a folder of its own.
+        ConfigError: nothing that a pipeline could be made of.
     """
     files = sorted(_files(project), key=lambda file: (len(file.parts), file))
     described = _described(project)
@@ -78,7 +80,6 @@ def look(project: Path) -> Found:
     # one that lies deeper builds something else
     dockerfile = next((str(file) for file in files if file.name == "Dockerfile" and len(file.parts) <= 2), None)
     chart = next((file.parent for file in files if file.name == "Chart.yaml"), None)
-    _refuse_several(project, files)
     if not (python or dockerfile or chart):
         raise ConfigError(
             f"{project} has no Python program, no Dockerfile and no chart: there is nothing to make a pipeline of.",
@@ -120,32 +121,46 @@ def pipeline_text(found: Found, *, scan: bool) -> str:
 def write(project: Path, *, platform: Path | None) -> Iterator[str]:
     """Write what is missing; yields lines that say what was done and what to do next.
 
+    A folder that is no project itself, but has several in it, gets a pipeline for each of these.
+
     Raises:
         ConfigError: the folder cannot be understood or written to, or a file of the platform is malformed.
     """
+    folders = _projects(project)
+    found = {folder: look(folder) for folder in folders}  # nothing is written if one of them is not understood
+    written: list[str] = []
+    for folder in folders:
+        yield from _write_one(folder, project, found[folder], platform, written)
+    yield from _next(project, written)
+
+
+def _write_one(project: Path, above: Path, found: Found, platform: Path | None, written: list[str]) -> Iterator[str]:
+    """Write what is missing in one project, its names relative to ``above``; what was written is added."""
     from pipeline_tools.generate import schema_text
 
     origins, locks = layers.shared(platform)
     address = origins.get(("sonarqube", "url"), ())
     locked = any(lock[0] == "scan" for lock in locks)
-    found = look(project)
     yield f"{project} is {found.what}" + (f", with tests in {', '.join(found.tests)}." if found.tests else ".")
     texts = {
         layers.PROJECT_FILE: pipeline_text(found, scan=locked or bool(address and address[-1].value)),
         JENKINSFILE: f"@Library('pipeline-tools') _\nservicePipeline({_jenkins_arguments(project)})\n",
     }
     try:
-        written = [name for name, text in texts.items() if _create(project / name, text)]
+        for name, text in texts.items():
+            shown = (project / name).relative_to(above).as_posix()
+            if _create(project / name, text):
+                written.append(shown)
+                yield f"wrote {shown}"
+            else:
+                yield f"{shown} exists: left as it is"
         _bring_schema(project / FOLDER, schema_text("project"))
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}.") from error
-    for name in texts:
-        yield f"wrote {name}" if name in written else f"{name} exists: left as it is"
     try:
         layers.load(project, platform=platform)
     except ConfigError as error:
         yield f"{error.message} {error.hint}".strip()
-    yield from _next(project, written)
 
 
 def _next(project: Path, written: Sequence[str]) -> Iterator[str]:
@@ -233,15 +248,14 @@ def _is_foreign(folder: Path) -> bool:
     return name.startswith(".") or name in FOREIGN or name.endswith(".egg-info") or (folder / "pyvenv.cfg").exists()
 
 
-def _refuse_several(project: Path, files: Sequence[PurePosixPath]) -> None:
-    """Several folders that are projects, in one that is none, want a pipeline each."""
-    signs = {"Dockerfile", "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"}
-    if any(len(file.parts) == 1 and (file.name in signs or file.suffix == ".py") for file in files):
-        return
-    inner = sorted({file.parts[0] for file in files if len(file.parts) == 2 and file.name in signs})
-    if len(inner) > 1:
-        commands = " && ".join(f"pipeline-tools init --project {name}" for name in inner)
-        raise ConfigError(f"{project} has several projects: {', '.join(inner)}.", hint=f"One pipeline each: {commands}")
+def _projects(folder: Path) -> list[Path]:
+    """The projects in ``folder``: itself, or if it is none, those one or two folders below it."""
+    files = list(_files(folder))
+    if any(len(file.parts) == 1 and (file.name in SIGNS or file.suffix == ".py") for file in files):
+        return [folder]
+    signed = {file.parent for file in files if file.name in SIGNS and 2 <= len(file.parts) <= 3}
+    outermost = [each for each in signed if not signed & set(each.parents) and not NOT_PRODUCT & set(each.parts)]
+    return [folder / each for each in sorted(outermost)] if len(outermost) > 1 else [folder]
 
 
 def _described(project: Path) -> dict[str, Any]:

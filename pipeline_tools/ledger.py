@@ -5,6 +5,7 @@
     .pipeline/runs/ID/error.json      why it failed, if it did
     .pipeline/runs/ID/steps/STEP/     log.txt, reads.json, outputs.json and the files of the step
     .pipeline/passed/STEP.json        input digest and outputs of the last time the step passed
+    .pipeline/files.json              see `reads`
 
 Files are replaced as a whole (written beside, then renamed), so that a kill at any moment leaves them readable.
 """
@@ -18,7 +19,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,11 +36,16 @@ OURS = frozenset({"log.txt", ".lock"})
 CLEAN_UP = 90.0
 
 
-def write_json(path: Path, value: Json) -> None:
-    """Replace ``path`` atomically by ``value``, masked."""
+def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
+    """Replace ``path`` atomically by ``value``, masked; without ``indent`` it is on one line, and ten times as fast."""
+    replace(path, json.dumps(mask_values(value), indent=indent, ensure_ascii=False) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace ``path`` atomically by ``text``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(mask_values(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.write_text(text, encoding="utf-8")
     beside.replace(path)
 
 
@@ -235,16 +241,6 @@ def _alive(pid: object) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def files_read(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
-    """For each file (name, path) the SHA-256 of its content, with ``+x`` behind it when it may be executed."""
-    found = {}
-    for name, path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        found[name] = content + ("+x" if os.access(path, os.X_OK) else "")
-    return found
 
 
 def digest(reads: Mapping[str, Json]) -> str:

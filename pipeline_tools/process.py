@@ -7,6 +7,7 @@ SIGTERM, so that no grandchild outlives us. What a child prints is masked on its
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pipeline_tools.errors import InfrastructureError
 from pipeline_tools.masking import LineStream, mask
@@ -26,6 +27,12 @@ from pipeline_tools.masking import LineStream, mask
 GRACE = 5.0
 # How much of an output is kept when a log has all of it, in bytes: memory stays flat however much a child prints.
 KEPT = 1 << 20
+# The signals that a process of `supervise` begins without.
+HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM})
+# The exit code of a process of `supervise` that nobody can tell: the process that it was forked from was killed.
+LOST = 255
+
+_ONE_BY_ONE = threading.Lock()  # a start also asks how the others ended, and only one may be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +132,7 @@ def run(
     try:
         if stdin is not None:
             _feed(child, stdin)
-        code = child.wait(timeout)
+        code = _wait(child, timeout)
     except subprocess.TimeoutExpired as error:
         _end_group(child)
         raise ProcessTimeout(
@@ -149,47 +156,101 @@ def run(
     return result
 
 
+def prepare(module: str) -> None:
+    """Begin to start the process that `supervise` has its own forked from, with ``module`` imported in it.
+
+    It ends with us and the last of them. Where it is not called, the first `supervise` waits for that process, and
+    each for its imports.
+    """
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # it would let the signals through again
+    # Whoever is forked from it has handlers of its own before a signal reaches it, and Ctrl-C never ends it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        forkserver.set_forkserver_preload([module])
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def supervise(
-    argv: Sequence[str | Path],
+    work: Callable[[Any], None],
+    argument: object,
     *,
-    stdin: bytes,
     line: Callable[[str], None],
     stop: threading.Event,
     grace: float,
     keep: Collection[int] = (),
 ) -> int:
-    """Run a program of ours to its end, or until ``stop`` is set; returns its exit code, negative for a signal.
+    """Call ``work(argument)`` in a process of its own, to its end or until ``stop`` is set; see `prepare`.
+
+    The process has a session of its own. ``work`` must be importable and let the signals of HELD_BACK through when it
+    is ready for them.
 
     Args:
-        stdin: what it reads.
         line: called with every line of its output, standard error included, as it comes.
-        stop: when set, the program gets SIGTERM and ``grace`` seconds to clean up before it is killed.
-        keep: descriptors that it inherits: a lock, which then is held for as long as the program lives.
+        stop: when set, the process gets SIGTERM and ``grace`` seconds to clean up before it is killed.
+        keep: descriptors that it inherits: a lock, which then is held for as long as the process lives.
+
+    Returns:
+        Its exit code, negative for a signal, LOST when nobody can tell.
     """
-    child = subprocess.Popen(
-        [str(word) for word in argv],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        pass_fds=tuple(keep),
-    )
-    assert child.stdout is not None
-    reader = threading.Thread(target=_read, args=(child.stdout, line), daemon=True)
-    reader.start()
-    _feed(child, stdin)
+    from multiprocessing import connection, get_context
+
+    reading, writing = os.pipe()
+    inherited = [_Descriptor(number) for number in (writing, *keep)]
+    child = get_context("forkserver").Process(target=_begin, args=(work, argument, inherited))
     try:
-        while child.poll() is None:
-            if stop.wait(0.05):
-                _signal_group(child.pid, signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(grace)
+        with _ONE_BY_ONE:
+            child.start()
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    assert child.pid is not None
+    reader = threading.Thread(target=_read, args=(os.fdopen(reading, "rb"), line), daemon=True)
+    reader.start()
+    try:
+        while not connection.wait([child.sentinel], 0.05):
+            if stop.is_set():
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGTERM)  # it may not have a session yet
+                connection.wait([child.sentinel], grace)
                 break
     finally:
         _signal_group(child.pid, signal.SIGKILL)
-        child.wait(GRACE)
+        with _ONE_BY_ONE:
+            child.join(GRACE)
         reader.join(GRACE)
-    return child.returncode
+    return LOST if child.exitcode is None else child.exitcode
+
+
+class _Descriptor:
+    """A descriptor that becomes another process's own on its way there."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Callable[[Any], _Descriptor], tuple[Any]]:
+        from multiprocessing import reduction
+
+        return _arrived, (reduction.DupFd(self.number),)
+
+
+def _arrived(duplicate: Any) -> _Descriptor:
+    return _Descriptor(duplicate.detach())
+
+
+def _begin(work: Callable[[Any], None], argument: object, inherited: Sequence[_Descriptor]) -> None:
+    """The beginning of a process of `supervise`."""
+    os.setsid()
+    output = inherited[0].number
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    work(argument)
 
 
 def _read(stream: IO[bytes], take: Callable[[str], None]) -> None:
@@ -245,6 +306,20 @@ def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:
         child.stdin.write(data)
     with suppress(BrokenPipeError):
         child.stdin.close()
+
+
+def _wait(child: subprocess.Popen[bytes], timeout: float) -> int:
+    """The exit code, at once when there is one: `Popen.wait` looks only every 50 ms when it has a timeout."""
+    if not hasattr(os, "pidfd_open"):  # not Linux
+        return child.wait(timeout)
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        ended.poll(timeout * 1000)
+    finally:
+        os.close(descriptor)
+    return child.wait(0)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

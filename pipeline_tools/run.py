@@ -6,10 +6,8 @@ whether it must run, runs it in a process of its own (`worker`), tries again wha
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +19,13 @@ from typing import Any, Literal, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from pipeline_tools import __version__, ledger, process, travel
+from pipeline_tools import __version__, ledger, process, travel, worker
 from pipeline_tools.config.layers import Resolved
 from pipeline_tools.errors import ConfigError, Interrupted, PipelineError
 from pipeline_tools.in_pod import message_of
 from pipeline_tools.masking import mask
 from pipeline_tools.plan import Plan, PlannedStep, id_of
+from pipeline_tools.reads import Reads
 from pipeline_tools.step import Context, Json, Step
 from pipeline_tools.steps import registry
 from pipeline_tools.systems import git, tools
@@ -35,6 +34,10 @@ from pipeline_tools.worker import Job, about
 Status = Literal["passed", "unchanged", "failed", "interrupted", "waiting", "running", "not run"]
 # How long a step may clean up after an interrupt before its process is killed, in seconds.
 GRACE = 120.0
+# How long after a change the report is written anew, in seconds.
+REPORT_DELAY = 1.0
+# What has imported all that steps need, for their processes to be forked from.
+FORKED_FROM = "pipeline_tools.forked_from"
 
 
 class Display(Protocol):
@@ -148,6 +151,8 @@ def execute(request: Request, display: Display) -> RunRecord:
     number = config.version or git.version(request.project, prefix=config.git.tag_prefix)
     version = f"{number}-g{revision.commit[:12]}" + ("-dirty" if revision.dirty else "")
     book = ledger.Ledger(request.project)
+    if request.force or any(registry()[step.step].always or not book.passed(step.id) for step in request.steps):
+        process.prepare(FORKED_FROM)  # while we look at what is to be done
     with book.run(request.join, say=display.note) as run:
         record = RunRecord(
             id=run.id,
@@ -180,9 +185,11 @@ class _Runner:
         self.settings = self.config.run
         self.messages: queue.SimpleQueue[Message] = queue.SimpleQueue()  # its put may be called in a signal handler
         self.stop = threading.Event()
+        self.files = Reads(request.project)
         self.threads: dict[str, threading.Thread] = {}
         self.began: dict[str, float] = {}
         self.outputs: dict[str, Mapping[str, Json]] = {}
+        self.report_due: float | None = None
         self.retries = 0
         self.retries_lock = threading.Lock()
 
@@ -206,6 +213,7 @@ class _Runner:
             if self.record.errors:
                 self.run.write("error.json", {**self.record.errors[0], "others": self.record.errors[1:]})
             self.save()
+            self.report()
             self.publish_ledger()
             self.send_trace()
 
@@ -251,16 +259,24 @@ class _Runner:
                 signal.signal(number, handler)
 
     def save(self) -> None:
-        """Write run.json and the report, with what other processes of the same run have done."""
+        """Write run.json; the report follows soon (`next_message`)."""
+        with self.run.alone():
+            self.run.write("run.json", self.whole().as_json())
+        self.report_due = self.report_due or time.monotonic() + REPORT_DELAY
+
+    def whole(self) -> RunRecord:
+        """The record with what other processes of the same run have done."""
+        if not self.request.join:
+            return self.record
+        return _merged(self.record, ledger.read_json(self.run.folder / "run.json"))
+
+    def report(self) -> None:
+        """Write the report."""
         from pipeline_tools.report.html import write
 
-        with self.run.alone():
-            whole = self.record
-            if self.request.join:
-                whole = _merged(self.record, ledger.read_json(self.run.folder / "run.json"))
-            self.run.write("run.json", whole.as_json())
-            with suppress(OSError):
-                write(whole, self.run.folder / "report.html")
+        self.report_due = None
+        with self.run.alone(), suppress(OSError):
+            write(self.whole(), self.run.folder / "report.html")
 
     def event(self, kind: str, **values: Json) -> None:
         self.display.event(self.run.event(kind, **values))
@@ -283,7 +299,16 @@ class _Runner:
                 if not waiting:
                     return
                 continue  # what was found blocked may block more
-            self.take(self.messages.get())
+            self.take(self.next_message())
+
+    def next_message(self) -> Message:
+        """What happens next; while nothing does, the report is brought up to date, not with each message."""
+        while True:
+            left = None if self.report_due is None else max(0.0, self.report_due - time.monotonic())
+            with suppress(queue.Empty):
+                if left != 0.0:
+                    return self.messages.get(timeout=left)
+            self.report()
 
     def blocked(self, planned: PlannedStep) -> bool:
         """Whether the step cannot run because one that it needs did not pass; noted if so."""
@@ -404,7 +429,7 @@ class _Runner:
                     return
                 begun = time.monotonic()
                 for attempt in self.attempts(planned, earlier):
-                    with attempt:
+                    with attempt, self.files.changing():
                         attempts = attempt.retry_state.attempt_number
                         made = self.work(planned, job)
             self.send("passed", planned, outputs=made, digest=digest, attempts=attempts, seconds=_since(begun))
@@ -434,13 +459,13 @@ class _Runner:
             commit=self.record.commit,
             branch=self.record.branch,
             run_id=self.run.id,
-            parent=os.getpid(),
             files=(),
         )
-        context = job.context(lambda text: self.send("line", planned, text=mask(text)))
+        config = self.request.configuration(planned.environment).config
+        context = job.context(config, lambda text: self.send("line", planned, text=mask(text)))
         reads = self.reads(planned, step, context)
         job = replace(job, files=tuple(reads["files"]))
-        ledger.write_json(out / "reads.json", reads)
+        ledger.write_json(out / "reads.json", reads, indent=None)
         digest = ledger.digest(reads)
         reason = self.reason_to_run(planned, step, context, digest)
         if reason is None:
@@ -455,8 +480,6 @@ class _Runner:
 
     def reads(self, planned: PlannedStep, step: Step[Any], context: Context[Any]) -> dict[str, Json]:
         """Everything that decides about the step's result, for the digest and for `pipeline-tools diff`."""
-        read = list(step.reads(context))
-        listed = git.files(self.request.project, *read, untracked=True) if read else []
         used = {name: id_of(name, planned.environment) for name in step.uses}
         return {
             "step": planned.id,
@@ -465,7 +488,7 @@ class _Runner:
             "systems": {name: context.config.section(name).model_dump() for name in step.systems},
             "outputs": {name: context.outputs.get(planned_id) for name, planned_id in used.items()},
             "tools": {name: tools.version(name) for name in step.tools},
-            "files": ledger.files_read([(path.as_posix(), self.request.project / path) for path in listed]),
+            "files": self.files.of(step.reads(context)),
         }
 
     def reason_to_run(self, planned: PlannedStep, step: Step[Any], context: Context[Any], digest: str) -> str | None:
@@ -534,10 +557,8 @@ class _Runner:
             else:
                 replies.append(message)
 
-        argv = [sys.executable, "-m", "pipeline_tools.worker"]
-        code = process.supervise(
-            argv, stdin=job.as_json(), line=line, stop=self.stop, grace=GRACE, keep=(self.run.lock,)
-        )
+        process.prepare(FORKED_FROM)
+        code = process.supervise(worker.work, job, line=line, stop=self.stop, grace=GRACE, keep=(self.run.lock,))
         reply = replies[-1] if replies else {}
         if "passed" in reply:
             outputs: Mapping[str, Json] = reply["passed"]
@@ -550,7 +571,7 @@ class _Runner:
             {
                 **about(RuntimeError(f"the process of {planned.id} ended with {code} and did not say why")),
                 "hint": "A negative number is a signal; -9 without a reason is most often lack of memory.",
-                "transient": code < 0,
+                "transient": code < 0 or code == process.LOST,
             }
         )
 

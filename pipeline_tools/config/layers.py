@@ -79,6 +79,18 @@ def platform_file(given: Path | None) -> Path | None:
     return named
 
 
+def projects(folder: Path) -> list[Path]:
+    """The folders with a pipeline.yml: ``folder`` itself, or if it has none, those one or two below it, sorted.
+
+    Where there is none at all it is ``folder``, of which `load` then says so.
+    """
+    if (folder / PROJECT_FILE).exists():
+        return [folder]
+    below = [found.parent for depth in ("*", "*/*") for found in folder.glob(f"{depth}/{PROJECT_FILE}")]
+    own = [each for each in below if not any(part.startswith(".") for part in each.relative_to(folder).parts)]
+    return sorted(own) or [folder]
+
+
 def load(
     project: Path,
     *,

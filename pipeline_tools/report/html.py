@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def _masked(value: object) -> object:
     return mask(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _page(name: str, **values: Any) -> str:
+@cache
+def _pages() -> Environment:
     pages = Environment(
         loader=PackageLoader("pipeline_tools.report"),
         autoescape=True,
@@ -83,7 +85,11 @@ def _page(name: str, **values: Any) -> str:
         finalize=_masked,
     )
     pages.globals |= {"draw": draw, "rows": rows, "facts": facts, "box_width": WIDTH, "box_height": HEIGHT}
-    return pages.get_template(name).render(**values)
+    return pages
+
+
+def _page(name: str, **values: Any) -> str:
+    return _pages().get_template(name).render(**values)
 
 
 def write(record: RunRecord, path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pipeline_tools import masking, secrets
@@ -19,6 +21,10 @@ from pipeline_tools.process import ProcessFailed, Result, run
 from pipeline_tools.step import GIT, Credential
 
 TIMEOUT = 60.0
+# Of a work tree with 100,000 files.
+LISTING = 600.0
+# How many paths are named on a command line.
+MOST_PATHS = 500
 # What goes over the network may be a whole repository.
 TRANSFER = 900.0
 # The version of a project without any tag.
@@ -27,6 +33,17 @@ FIRST = (0, 1, 0)
 _HELPER = (
     '!f() { test "$1" != get || '
     'printf "username=%s\\npassword=%s\\n" "$PIPELINE_TOOLS_GIT_USERNAME" "$PIPELINE_TOOLS_GIT_PASSWORD"; }; f'
+)
+
+_ENTRY = re.compile(r"(\w) (\d+) ([0-9a-f]+) \d\t([^\0]*)\0")
+_PROGRAM, _LINK, _SUBMODULE = "100755", "120000", "160000"
+_STATUS = ("--porcelain", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all")
+_SETTINGS = r"^(core\.(autocrlf|filemode)|extensions\.objectformat)$"
+_NO = ("false", "no", "off", "0")
+# Leaves out the files that are checked out with the very bytes that git has.
+_NOT_CONVERTED = (
+    ":(top,exclude,attr:!filter !ident !working-tree-encoding !text !eol !crlf)",
+    ":(top,exclude,attr:!filter !ident !working-tree-encoding -text)",
 )
 
 
@@ -82,6 +99,117 @@ def files(folder: Path, *pathspecs: str, untracked: bool = False) -> list[Path]:
         listed = run(["git", "ls-files", "-z", *words, "--", *pathspecs], cwd=folder, timeout=TIMEOUT).stdout
         paths |= {Path(name) for name in listed.rstrip("\n").split("\0") if name}
     return sorted(path for path in paths if (folder / path).is_file())
+
+
+@dataclass(kw_only=True)
+class Listing:
+    """Files, their names relative to one folder.
+
+    Attributes:
+        algorithm: the one that git makes ids with, as `hashlib` names it.
+        clean: of each file that git says is as in its index, the id of its content, with ``+x`` behind it if it is a
+            program.
+        others: names of those that git says nothing of: changed, not tracked, links, converted when they are checked
+            out (line ends, filters such as LFS), or told not to look at.
+    """
+
+    algorithm: str = "sha1"
+    clean: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+
+
+def listing(folder: Path, paths: Iterable[str]) -> Listing:
+    """The files at or below ``paths``, which are relative to ``folder`` and may lie outside of it.
+
+    They are those that git tracks, those that it neither tracks nor ignores, those of submodules, and those that
+    ``paths`` names.
+    """
+    here = folder.resolve()
+    whole = {name: Path(os.path.normpath(here / name)) for name in paths}
+    repositories: dict[Path, list[Path]] = {}
+    tops: dict[Path, Path | None] = {}
+    for path in whole.values():
+        inside = path if path.is_dir() else path.parent
+        if inside not in tops:
+            tops[inside] = _top(inside)
+        # what is in no repository is told by git
+        repositories.setdefault(tops[inside] or here, []).append(path)
+    found = Listing()
+    own = _top(here)
+    for top, inner in repositories.items():
+        # git gives names relative to where it is called: from here, if it can be
+        at = here if top in (own, here) else top
+        _list(top, at, _below(at, here), inner, found)
+    have = found.clean.keys() | set(found.others)
+    found.others += [name for name, path in whole.items() if name not in have and not path.is_dir()]
+    return found
+
+
+def _top(folder: Path) -> Path | None:
+    """The top of the repository that ``folder`` is in."""
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+
+
+def _below(path: Path, folder: Path) -> str:
+    """What to put before the name of a file in ``path`` to have it relative to ``folder``."""
+    relative = os.path.relpath(path, folder)
+    return "" if relative == "." else f"{relative}/"
+
+
+def _list(top: Path, at: Path, before: str, paths: Sequence[Path], found: Listing) -> None:
+    """Add what is at or below ``paths`` in the repository ``top``, with ``before`` before its names in ``at``."""
+    names = [os.path.relpath(path, at) for path in paths]
+    wanted = set(names) if len(names) > MOST_PATHS else None
+    asked = [f":(literal){name}" for name in ([os.path.commonpath(names) or "."] if wanted else names)]
+
+    def ask(*words: str) -> str:
+        return run(["git", *words, "--", *asked], cwd=at, timeout=LISTING).stdout.removesuffix("\n")
+
+    with ThreadPoolExecutor(2) as pool:
+        index = pool.submit(ask, "ls-files", "-z", "--stage", "-v")
+        special = pool.submit(
+            lambda: run(["git", "ls-files", "-z", "--", *asked, *_NOT_CONVERTED], cwd=at, timeout=LISTING).stdout
+        )
+        status = ask("status", *_STATUS)
+    config = _settings(top)
+    found.algorithm = config.get("extensions.objectformat", found.algorithm)
+    everything = config.get("core.autocrlf", "false") not in _NO or config.get("core.filemode", "true") in _NO
+    # the second letter is about the file here, beside the index; git does not look into a repository in this one
+    differing = [entry[3:] for entry in status.split("\0") if entry[1:2] not in ("", " ")]
+    inside = "" if at == top else f"{at.relative_to(top).as_posix()}/"
+    unlike = {_relative(name, inside) for name in differing if not name.endswith("/")}
+    unlike.update(name for name in special.result().removesuffix("\n").split("\0") if name)
+    clean = {}
+    for tag, mode, identity, name in _ENTRY.findall(index.result()):
+        if mode == _SUBMODULE:
+            unlike.discard(name)
+            if (at / name / ".git").exists():
+                _list(at / name, at / name, f"{before}{name}/", [at / name], found)
+        elif everything or tag != "H" or mode == _LINK or name in unlike:
+            unlike.add(name)
+        else:
+            clean[name] = identity + ("+x" if mode == _PROGRAM else "")
+    for name, identity in clean.items():
+        if wanted is None or _is_in(name, wanted):
+            found.clean[before + name] = identity
+    found.others += [before + name for name in sorted(unlike) if wanted is None or _is_in(name, wanted)]
+
+
+@cache
+def _settings(top: Path) -> Mapping[str, str]:
+    """What git is told in a repository of how files are checked out, in lower case; asked once."""
+    listed = run(["git", "config", "--get-regexp", _SETTINGS], cwd=top, timeout=TIMEOUT, ok=(0, 1)).stdout
+    return dict(line.partition(" ")[::2] for line in listed.lower().splitlines())
+
+
+def _relative(name: str, inside: str) -> str:
+    """The name of a file that git gave from the top, from the folder ``inside``, which is empty or ends with ``/``."""
+    return name.removeprefix(inside) if name.startswith(inside) else os.path.relpath(name, inside)
+
+
+def _is_in(name: str, paths: Collection[str]) -> bool:
+    """Whether ``paths`` has the file or a folder that it is in."""
+    return name in paths or any(str(parent) in paths for parent in PurePosixPath(name).parents)
 
 
 def raised(versions: Collection[tuple[int, int, int]], messages: Sequence[str]) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""A Jenkins for the tests: the one at JENKINS_URL (with JENKINS_USER and JENKINS_TOKEN), or a server of our own."""
+"""Fixtures of several modules: steps for tests; a Jenkins, the one at JENKINS_URL or a server of our own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import yaml
 
 from pipeline_tools.cli import _catching, cli
 from tests import jenkins_server
+from tests.integration import loaded, steps_project
 
 
 @dataclass(kw_only=True)
@@ -111,3 +112,10 @@ def ours(place: Place) -> jenkins_server.Server:
     if place.server is None:
         pytest.skip("needs faults that a real Jenkins does not have on demand")
     return place.server
+
+
+@pytest.fixture(scope="module")
+def steps_for_tests() -> Iterator[None]:
+    """Every `Loaded` of the module runs the steps of `steps/sitecustomize.py`."""
+    with loaded.steps_for_tests(steps_project.ENVIRONMENT):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,33 @@ SERVICE = {
     "chart/values-test.yaml": "replicas: 1\n",
     "chart/values-prod.yaml": "replicas: 2\n",
 }
+# A web application whose package is below `src`, with an application factory and pytest's fixtures.
+FLASK = {
+    "pyproject.toml": '[project]\nname = "shop"\nversion = "1.4.0"\ndependencies = ["flask"]\n'
+    '[build-system]\nrequires = ["setuptools"]\n[tool.setuptools.packages.find]\nwhere = ["src"]\n',
+    "requirements.txt": "flask==3.1.3\n",
+    "requirements-dev.txt": "-r requirements.txt\npytest\npytest-cov\n",
+    "src/shop/__init__.py": "from flask import Flask\n\n\ndef create_app() -> Flask:\n"
+    "    from shop.views import pages\n\n    app = Flask(__name__)\n"
+    "    app.register_blueprint(pages)\n    return app\n",
+    "src/shop/views.py": "from flask import Blueprint, render_template\n\npages = Blueprint('pages', __name__)\n\n\n"
+    "@pages.get('/')\ndef index() -> str:\n    return render_template('index.html', name='shop')\n",
+    "src/shop/templates/index.html": "<h1>{{ name }}</h1>\n",
+    "tests/conftest.py": "import pytest\n\nfrom shop import create_app\n\n\n@pytest.fixture\ndef client():\n"
+    "    return create_app().test_client()\n",
+    "tests/test_views.py": "def test_index(client) -> None:\n    assert b'<h1>shop</h1>' in client.get('/').data\n",
+    "Dockerfile": "FROM python:3.11-slim\nCOPY . /app\nRUN pip install /app\nCMD ['flask', '--app', 'shop', 'run']\n",
+    ".gitignore": "__pycache__/\n*.egg-info/\n",
+}
+# Two services, each in a folder of its own, that have nothing in common but the repository; one has a chart.
+TWO_SERVICES = {
+    "README.md": "# Two services\n",
+    **{f"services/catalogue/{name}": text for name, text in SERVICE.items()},
+    "services/orders/orders.py": "def total(prices: list[int]) -> int:\n    return sum(prices)\n",
+    "services/orders/test_orders.py": "import orders\n\n\ndef test_total() -> None:\n"
+    "    assert orders.total([1, 2]) == 3\n",
+    "services/orders/Dockerfile": "FROM scratch\nCOPY orders.py /\n",
+}
 
 
 def repository(folder: Path, files: dict[str, str]) -> Path:
@@ -40,10 +68,11 @@ def repository(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("files", [LIBRARY, UNITTEST, SERVICE], ids=["library", "unittest", "service"])
+@pytest.mark.parametrize("files", [FLASK, LIBRARY, UNITTEST, SERVICE], ids=["flask", "library", "unittest", "service"])
 def test_init_and_run_work_at_once(tmp_path: Path, files: dict[str, str]) -> None:
     project = repository(tmp_path / "shop", files)
-    newcomer = {"HOME": str(tmp_path), "PIPELINE_TOOLS_PLATFORM": ""}
+    cache = os.environ.get("PIPELINE_TOOLS_CACHE", str(Path("~/.cache/pipeline-tools").expanduser()))
+    newcomer = {"HOME": str(tmp_path), "PIPELINE_TOOLS_PLATFORM": "", "PIPELINE_TOOLS_CACHE": cache}
     first = tool(project, "init", **newcomer)
     assert first.returncode == 0, first.stderr
     result = tool(project, "run", **newcomer)
@@ -57,6 +86,32 @@ def test_init_and_run_work_at_once(tmp_path: Path, files: dict[str, str]) -> Non
     assert before == {name: (project / name).read_bytes() for name in before}
     commit(project)
     assert tool(project, "run", **newcomer).returncode == 0
+
+
+def test_init_and_run_work_at_once_on_a_repository_with_two_services(tmp_path: Path) -> None:
+    whole = repository(tmp_path / "shop", TWO_SERVICES)
+    newcomer = {"HOME": str(tmp_path), "PIPELINE_TOOLS_PLATFORM": ""}
+    first = tool(whole, "init", **newcomer)
+    assert first.returncode == 0, first.stderr
+    assert "wrote services/orders/Jenkinsfile" in first.stdout
+    planned = tool(whole, "plan", **newcomer)
+    assert "catalogue (service)" in planned.stdout
+    assert "orders (service)" in planned.stdout
+    result = tool(whole, "run", **newcomer)
+    assert result.returncode == 0, result.stderr
+    for name in ("catalogue", "orders"):
+        assert f"── services/{name}" in result.stderr
+        assert ledger(whole / "services" / name, "steps/test/outputs.json")["tests"] == 1
+    assert not (whole / ".pipeline").exists()
+
+    (whole / "services/catalogue/tests/test_app.py").write_text("def test_status() -> None:\n    assert False\n")
+    assert tool(whole, "run", **newcomer).returncode == 3
+    assert ledger(whole / "services/orders", "run.json")["steps"][0]["status"] == "unchanged", "it has its turn"
+    (whole / "services/catalogue/pipeline.yml").write_text("nmae: x\n")
+    broken = tool(whole, "run", **newcomer)
+    assert broken.returncode == 2
+    assert "services/catalogue/pipeline.yml:1" in broken.stderr
+    assert "= test unchanged" in broken.stderr
 
 
 def test_a_service_on_a_laptop_without_servers_is_told_what_is_left_out(tmp_path: Path) -> None:

@@ -1,14 +1,30 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import sys
+import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline_tools import masking
 from pipeline_tools.errors import InfrastructureError
-from pipeline_tools.process import KEPT, ProcessFailed, ProcessTimeout, ToolMissing, run
+from pipeline_tools.process import (
+    HELD_BACK,
+    KEPT,
+    LOST,
+    ProcessFailed,
+    ProcessTimeout,
+    ToolMissing,
+    prepare,
+    run,
+    supervise,
+)
 
 
 def test_output_comes_line_by_line_and_masked() -> None:
@@ -76,6 +92,111 @@ def test_a_program_or_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_input_is_given_and_need_not_be_read() -> None:
     assert run(["cat"], timeout=10, stdin=b"text").stdout == "text\n"
     run(["true"], timeout=10, stdin=b"x" * 1_000_000)
+
+
+def _tells(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+    os.system(f"echo {text} of a child")
+    assert os.getsid(0) == os.getpid()
+    sys.exit(7)
+
+
+def _is_killed(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _leaves_someone(pid_file: str) -> None:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(100)
+    Path(pid_file).write_text(str(pid))
+
+
+def _waits(pid_file: str) -> None:
+    """Ends with 3 when it is told to."""
+
+    def ends(number: int, frame: object) -> None:
+        sys.exit(3)
+
+    time.sleep(0.5)  # a signal that comes now is not lost
+    signal.signal(signal.SIGTERM, ends)
+    Path(pid_file).write_text(str(os.getpid()))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    time.sleep(100)
+
+
+def _ignores(_: object) -> None:
+    time.sleep(100)
+
+
+def _supervised(work: Any, argument: object, *, after: float | None = None, keep: tuple[int, ...] = ()) -> Any:
+    """Exit code and lines of a process that is told to stop ``after`` so many seconds."""
+    prepare("tests.integration.test_process")
+    lines: list[str] = []
+    stop = threading.Event()
+    if after is not None:
+        threading.Timer(after, stop.set).start()
+    code = supervise(work, argument, line=lines.append, stop=stop, grace=2, keep=keep)
+    return code, lines
+
+
+def test_a_process_of_ours_is_seen_to_its_end() -> None:
+    assert _supervised(_tells, "one") == (7, ["one", "one of a child"])
+
+
+def test_a_kill_of_one_process_is_told() -> None:
+    assert _supervised(_is_killed, None)[0] == -signal.SIGKILL
+
+
+def test_what_a_process_leaves_behind_is_ended(tmp_path: Path) -> None:
+    assert _supervised(_leaves_someone, str(tmp_path / "pid"))[0] == 0
+    _gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
+def test_it_may_clean_up_when_it_is_told_to_stop_at_whatever_moment(tmp_path: Path, after: float) -> None:
+    assert _supervised(_waits, str(tmp_path / "pid"), after=after)[0] == 3
+
+
+def test_one_that_does_not_stop_is_killed() -> None:
+    begun = time.monotonic()
+    assert _supervised(_ignores, None, after=0.2)[0] == -signal.SIGKILL
+    assert time.monotonic() - begun < 10
+
+
+def test_a_lock_is_held_for_as_long_as_the_process_lives(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    thread = threading.Thread(target=_supervised, args=(_waits, str(tmp_path / "pid")), kwargs={"keep": (descriptor,)})
+    thread.start()
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    os.close(descriptor)
+    other = os.open(tmp_path / "lock", os.O_RDWR)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    thread.join(10)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+
+
+def test_when_the_process_that_others_are_forked_from_is_killed_they_end_and_the_next_one_begins(
+    tmp_path: Path,
+) -> None:
+    prepare("tests.integration.test_process")
+    before = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    ended: list[Any] = []
+    thread = threading.Thread(target=lambda: ended.append(_supervised(_waits, str(tmp_path / "pid"))))
+    thread.start()
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    os.kill(before, signal.SIGKILL)
+    thread.join(20)
+    assert ended[0][0] == LOST
+    _gone(int((tmp_path / "pid").read_text()))
+    assert _supervised(_tells, "two")[0] == 7
 
 
 def _gone(pid: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.integration.test_runner import ENVIRONMENT, Project
+from tests.integration.steps_project import ENVIRONMENT, Project
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.steps_project import ENVIRONMENT, Project
 from tests.integration.test_artifactory import DEPLOYER, host, ours, url
-from tests.integration.test_runner import ENVIRONMENT, Project
 
 __all__ = ["host", "ours", "url"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_tools import init, plan
-from pipeline_tools.config.layers import load
+from pipeline_tools.config.layers import load, projects
 from pipeline_tools.errors import ConfigError
 from tests.unit.test_malformed import run, tree
 
@@ -182,11 +182,27 @@ def test_the_jenkinsfile_of_a_project_inside_of_a_repository_names_it(tmp_path: 
 
 
 def test_several_projects_in_one_repository_get_a_pipeline_each(tmp_path: Path) -> None:
-    repository(tmp_path, {"one/Dockerfile": "", "two/pyproject.toml": "", "README.md": ""})
+    (tmp_path / ".git").mkdir()
+    files = {"one/Dockerfile": "", "services/two/pyproject.toml": "", "services/two/a.py": "", "README.md": ""}
+    repository(tmp_path, {**files, "one/chart/requirements.txt": "", "docs/requirements.txt": "sphinx\n"})
+    lines = list(init.write(tmp_path, platform=None))
+    for name in ("one/pipeline.yml", "one/Jenkinsfile", "services/two/pipeline.yml", "services/two/Jenkinsfile"):
+        assert f"wrote {name}" in lines
+    assert (
+        f"  git add {' '.join(line.removeprefix('wrote ') for line in lines if line.startswith('wrote '))}"
+        in (lines[-1].partition(" && ")[0])
+    )
+    assert "project: 'services/two'" in (tmp_path / "services/two/Jenkinsfile").read_text()
+    assert not (tmp_path / "pipeline.yml").exists()
+    assert projects(tmp_path) == [tmp_path / "one", tmp_path / "services/two"]
+    assert projects(tmp_path / "one") == [tmp_path / "one"]
+
+
+def test_if_one_of_several_projects_is_not_understood_nothing_is_written(tmp_path: Path) -> None:
+    repository(tmp_path, {"one/Dockerfile": "", "two/requirements.txt": ""})
     before = tree(tmp_path)
-    with pytest.raises(ConfigError, match="several projects: one, two") as caught:
+    with pytest.raises(ConfigError, match="two has no Python program"):
         list(init.write(tmp_path, platform=None))
-    assert "pipeline-tools init --project one && pipeline-tools init --project two" in caught.value.hint
     assert tree(tmp_path) == before
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_tools.errors import ConfigError
-from pipeline_tools.ledger import Ledger, Passed, digest, files_read, read_json
+from pipeline_tools.ledger import Ledger, Passed, digest, read_json
 
 Values: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -56,20 +56,6 @@ def test_the_digest_is_equal_for_equal_reads_only(one: dict[str, Any], other: di
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (digest(one) == digest(other)) == same
     assert digest(dict(reversed(one.items()))) == digest(one)
-
-
-def test_content_and_executability_of_a_file_count_and_nothing_else(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_text("a")
-    before = files_read([("f", file)])
-    file.touch()
-    assert files_read([("f", file)]) == before
-    file.chmod(0o755)
-    executable = files_read([("f", file)])
-    assert executable != before
-    file.chmod(0o644)
-    file.write_text("b")
-    assert files_read([("f", file)]) not in (before, executable)
 
 
 def test_runs_are_listed_by_their_time_and_unreadable_ones_left_out(tmp_path: Path) -> None:

@@ -1,15 +1,24 @@
 """Steps for tests, put in the place of the real ones in every process that has this folder on its PYTHONPATH.
 
-first → left and right → last. What a step does is a file of the project, ``do/STEP.py``, which is all that it reads: it
-is executed with the step's context as ``ctx``, and what it leaves in ``result`` are the outputs.
+first → left and right → last. What a step does is a file of the project, ``do/STEP.py``, which is all that it reads,
+besides a word of the configuration: it is executed with the step's context as ``ctx``, and what it leaves in ``result``
+are the outputs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from pipeline_tools import steps
 from pipeline_tools.step import Context, Step, StepInputs
+
+
+class Inputs(StepInputs):
+    """What a step can be told."""
+
+    word: str = Field("", description="Any word.")
 
 
 def _do(name: str) -> Any:
@@ -27,7 +36,7 @@ _REGISTRY: dict[str, Step[Any]] = {
         name=name,
         summary=f"do {name}",
         stage=name,
-        inputs=StepInputs,
+        inputs=Inputs,
         outputs={},
         example="",
         run=_do(name),
