@@ -132,7 +132,7 @@ def write(project: Path, *, platform: Path | None) -> Iterator[str]:
     yield f"{project} is {found.what}" + (f", with tests in {', '.join(found.tests)}." if found.tests else ".")
     texts = {
         layers.PROJECT_FILE: pipeline_text(found, scan=locked or bool(address and address[-1].value)),
-        JENKINSFILE: f"@Library('pipeline-tools') _\nservicePipeline({_jenkins_arguments(project)})\n",
+        JENKINSFILE: f"@Library('pipeline-tools') _\n{found.kind}Pipeline({_jenkins_arguments(project)})\n",
     }
     try:
         written = [name for name, text in texts.items() if _create(project / name, text)]
