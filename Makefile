@@ -10,7 +10,7 @@ TOOLS := $(BIN)/pipeline-tools
 LAB := $(or $(PIPELINE_TOOLS_LAB_DIR),$(HOME)/.cache/pipeline-tools/labs/default)
 export PIPELINE_TOOLS_LAB_DIR := $(LAB)
 
-.PHONY: help venv demo test test-alone test-unit test-groovy test-projects test-service lint generate lab-setup lab-up lab-down clean
+.PHONY: help venv demo test test-alone test-unit test-groovy lint-groovy test-projects test-service lint generate lab-setup lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,16 @@ test-projects: ## types and tests of data and model, in environments of their ow
 	@data/ejecutar.sh test-all
 	@model/ejecutar.sh --test-all
 
-test-groovy: venv ## tests of the Jenkins steps
+test-groovy: venv lint-groovy ## tests of the Jenkins library, without a laboratory
 	@mvn --batch-mode --quiet --file tests/groovy/pom.xml test
+
+tests/groovy/node_modules/.package-lock.json: tests/groovy/package-lock.json
+	@npm ci --silent --no-audit --no-fund --prefix tests/groovy
+	@touch $@
+
+lint-groovy: tests/groovy/node_modules/.package-lock.json ## style of the Jenkins library
+	@tests/groovy/node_modules/.bin/npm-groovy-lint --path vars --files '**/*.groovy' --config $(CURDIR) \
+	  --failon info --noserver
 
 # The service has an environment of its own, kept by the content of what goes into it.
 SERVICE = $(HOME)/.cache/pipeline-tools/environments/service-$(shell git ls-files -z service/requirements*.txt model data \
@@ -81,4 +89,4 @@ lab-down: venv ## stop it; data and builds stay
 	@$(TOOLS) lab down
 
 clean: ## remove what was made in the checkout
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target service/.pipeline data/.pipeline model/.pipeline data/salida model/salida model/dist
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache tests/groovy/target tests/groovy/node_modules service/.pipeline data/.pipeline model/.pipeline data/salida model/salida model/dist

@@ -97,6 +97,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--verbose", "-v", is_flag=True, help="Show also why each step runs, and every event."),
         click.option("--run", "join", metavar="ID", help="Be part of a run that several commands make together."),
         click.option("--force", is_flag=True, help="Run also what has not changed."),
+        click.option("--approved-by", "approver", metavar="NAME", help="Who approved, for the record."),
         click.option("--approve", is_flag=True, help="Approve deployments that need it (production)."),
         click.option("--environment", metavar="NAME", help="Leave out the steps of other environments."),
     ):
@@ -157,32 +158,74 @@ def run(steps: tuple[str, ...], until: str | None, **options: Any) -> int:
 @_run_options
 def step(name: str, **options: Any) -> int:
     """Run one step: `step deploy --environment test`, or `step deploy-test`."""
-    return _execute((name,), until=None, strict=True, **options)
+    from pipeline_tools import ledger
+    from pipeline_tools.errors import PipelineError
+
+    try:
+        return _execute((name,), until=None, strict=True, **options)
+    except PipelineError as error:
+        if options["join"]:  # who waits for the run's record is told there as well
+            from pipeline_tools.ci import BUILD, could_not_begin
+            from pipeline_tools.worker import about
+
+            file = ledger.Ledger(options["project"]).run_folder(options["join"]) / BUILD
+            ledger.write_json(file, could_not_begin(name, about(error), ledger.read_json(file)))
+        raise
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As Jenkins reads it.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="With --json: write it to this file instead."
+)
+@click.option("--kind", metavar="KIND", help="Fail unless the project is of this kind.")
+@click.option("--until", metavar="STEP", help="Stop after this step.")
+@click.option("--environment", metavar="NAME", help="Leave out the steps of other environments.")
+@click.option("--force", is_flag=True, help="With --json: the steps run also when nothing has changed.")
 @_project_option
-def plan(as_json: bool, project: Path, platform: Path | None, settings: tuple[str, ...]) -> int:
+def plan(
+    as_json: bool,
+    output: Path | None,
+    kind: str | None,
+    until: str | None,
+    environment: str | None,
+    force: bool,
+    project: Path,
+    platform: Path | None,
+    settings: tuple[str, ...],
+) -> int:
     """Show the stages and steps of the pipeline, in order; nothing is run."""
     import json
 
+    from pipeline_tools import ci
     from pipeline_tools.config.layers import projects
 
     if as_json:
-        click.echo(json.dumps(_plan(project, platform, settings)[0].as_json(), indent=2, ensure_ascii=False))
+        made, steps, configuration = _planned(
+            project, platform, settings, until=until, environment=environment, kind=kind
+        )
+        asked = ci.caller(project, force=force, environ=os.environ)
+        document = ci.document(made, steps, lambda name: configuration(name).config, asked)
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        if output is None:
+            click.echo(text)
+        else:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text + "\n", encoding="utf-8")
         return 0
     for number, folder in enumerate(projects(project)):
-        made, _ = _plan(folder, platform, settings)
+        made, steps, _ = _planned(folder, platform, settings, until=until, environment=environment, kind=kind)
         click.echo("\n" * bool(number) + f"{made.project} ({made.kind})")
         for stage in made.stages:
+            if not any(planned in steps for branch in stage.branches for planned in branch):
+                continue
             notes = [
                 *(["needs approval"] if stage.approval else []),
                 *([f"lock {stage.lock}"] if stage.lock else []),
             ]
             click.echo(f"\n{stage.name}" + (f"  [{', '.join(notes)}]" if notes else ""))
             for branch in stage.branches:
-                for planned in branch:
+                for planned in (each for each in branch if each in steps):
                     click.echo(f"  {planned.id:<14} {planned.summary}")
     return 0
 
@@ -441,6 +484,26 @@ def _plan(
     return planning.make(resolved(None).config), resolved
 
 
+def _planned(
+    project: Path,
+    platform: Path | None,
+    settings: tuple[str, ...],
+    *,
+    until: str | None,
+    environment: str | None,
+    kind: str | None,
+) -> tuple[Plan, list[PlannedStep], Callable[[str | None], Resolved]]:
+    """As `_plan`, and the steps of it that are asked for."""
+    from pipeline_tools import ci
+    from pipeline_tools import plan as planning
+
+    made, configuration = _plan(project, platform, settings)
+    if kind:
+        ci.check_kind(made, kind)
+    configuration(environment)  # an environment that does not exist is not just one without steps
+    return made, planning.select(made, until=until, environment=environment), configuration
+
+
 def _execute(
     steps: tuple[str, ...],
     *,
@@ -451,6 +514,7 @@ def _execute(
     settings: tuple[str, ...],
     environment: str | None,
     approve: bool,
+    approver: str | None,
     join: str | None,
     force: bool,
     quiet: bool,
@@ -480,6 +544,7 @@ def _execute(
         steps=chosen,
         configuration=configuration,
         approved=approve,
+        approver=approver,
         strict_approval=strict or environment is not None,
         force=force,
         join=join,

@@ -10,10 +10,13 @@ from typing import Any, Literal
 import click
 
 from pipeline_tools import __version__
-from pipeline_tools.config.schema import Generator, json_schema
+from pipeline_tools.config.schema import Generator, JenkinsAgent, json_schema
+from pipeline_tools.plan import KINDS
 from pipeline_tools.step import DURATION_PATTERN, SIZE_PATTERN, Json, Step
 from pipeline_tools.steps import registry
 
+GROOVY = "// Generated from the declaration by `make generate`.\n"
+PAGE = "<!-- Generated from the declaration by `make generate`. -->\n"
 # Unit of the texts with a form of their own, for people.
 UNITS = {
     f"^{DURATION_PATTERN}$": ("duration", "ms, s, m, h, d"),
@@ -21,11 +24,29 @@ UNITS = {
 }
 
 
+# Parameters of the Jenkins steps, with what they are, for their pages.
+PIPELINE_PARAMETERS = {
+    "project": "folder with <code>pipeline.yml</code>, default <code>.</code>",
+    "environment": "leave out the steps of other environments",
+    "until": "stop after this step",
+    "force": "run also what has not changed",
+    "agent": "label of agents to use instead of a pod; <code>any</code> for every node",
+    "retries": "how often the whole is tried when its agent is lost, default 2",
+}
+STEP_PARAMETERS = {
+    "project": PIPELINE_PARAMETERS["project"],
+    "environment": "the environment, for a step that has one",
+    "force": "run it also when nothing has changed",
+    "approver": "who approved, as <code>pipelineApproval</code> returns it",
+}
+
+
 def steps_json() -> str:
-    """`resources/steps.json`: what Groovy must know of each step."""
+    """`resources/steps.json`: what Groovy must know before it can ask the tool."""
     steps = {
         step.name: {
             "summary": step.summary,
+            "jenkins": jenkins_name(step),
             "credentials": [
                 {"id": credential.id, "type": credential.type, "variables": list(credential.variables)}
                 for credential in step.credentials
@@ -34,7 +55,60 @@ def steps_json() -> str:
         }
         for step in registry().values()
     }
-    return _text({"version": 1, "library": __version__, "steps": steps})
+    parameters = {"pipeline": list(PIPELINE_PARAMETERS), "step": list(STEP_PARAMETERS)}
+    return _text(
+        {
+            "version": 2,
+            "library": __version__,
+            "parameters": parameters,
+            "agent": JenkinsAgent().model_dump(mode="json"),
+            "steps": steps,
+        }
+    )
+
+
+def jenkins_name(step: Step[Any]) -> str:
+    """The name of a step in the Jenkins library."""
+    return step.jenkins or f"run{step.name.capitalize()}"
+
+
+def jenkins_files() -> Mapping[str, str]:
+    """The Groovy step, with its page, of each step and of each kind's pipeline."""
+    files = {}
+    for step in registry().values():
+        name = jenkins_name(step)
+        files[f"vars/{name}.groovy"] = (
+            f"{GROOVY}/** The step `{step.name}`: {step.summary}. */\n"
+            "def call(Map parameters = [:]) {\n"
+            f"    pipelinePlugins {{ pipelineStep(parameters, '{step.name}') }}\n}}\n"
+        )
+        example = f"{name}(environment: 'test')" if step.per_environment else f"{name}()"
+        files[f"vars/{name}.txt"] = _help(
+            f"<code>{example}</code> runs the step <code>{step.name}</code>: {step.summary}.",
+            STEP_PARAMETERS,
+            f"<p>Credentials: {', '.join(f'<code>{each.id}</code>' for each in step.credentials) or 'none'}; "
+            "<code>jenkins.credentials</code> of the platform file may name others. Keys of "
+            f"<code>pipeline.yml</code>: <code>docs/steps/{step.name}.md</code>.</p>",
+        )
+    for kind, steps in KINDS.items():
+        files[f"vars/{kind}Pipeline.groovy"] = (
+            f"{GROOVY}/** The whole pipeline of a project of kind `{kind}`. */\n"
+            f"def call(Map parameters = [:]) {{\n    pipelineOf(parameters, '{kind}')\n}}\n"
+        )
+        files[f"vars/{kind}Pipeline.txt"] = _help(
+            f"<code>{kind}Pipeline()</code> is the whole Jenkinsfile of a project of kind <code>{kind}</code>: "
+            f"{', '.join(steps)}, as <code>pipeline-tools plan</code> orders them.",
+            PIPELINE_PARAMETERS,
+            "<p><code>environment</code>, <code>until</code> and <code>force</code> are parameters of the job as well; "
+            "there they win.</p>",
+        )
+    return files
+
+
+def _help(first: str, parameters: Mapping[str, str], last: str) -> str:
+    """A page of Jenkins' own reference."""
+    rows = "\n".join(f"  <li><code>{name}</code>: {about}</li>" for name, about in parameters.items())
+    return f"{PAGE}<p>{first}</p>\n<p>Parameters:</p>\n<ul>\n{rows}\n</ul>\n{last}\n"
 
 
 def schema_text(form: Literal["project", "platform"]) -> str:
@@ -81,6 +155,7 @@ def generated() -> Mapping[str, str]:
         "resources/platform.schema.json": schema_text("platform"),
         "docs/steps/README.md": index(),
         **pages,
+        **jenkins_files(),
     }
 
 
@@ -92,6 +167,8 @@ def generate(checkout: Path, *, check: bool) -> int:
     """
     files = {checkout / name: text for name, text in generated().items()}
     gone = set((checkout / "docs" / "steps").glob("*.md")) - files.keys()
+    ours = {path for path in (checkout / "vars").glob("*") if path.read_text("utf-8").startswith((GROOVY, PAGE))}
+    gone |= ours - files.keys()
     differing = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
     for path in sorted([*differing, *gone]):
         name = path.relative_to(checkout)

@@ -144,7 +144,7 @@ def _write_one(project: Path, above: Path, found: Found, platform: Path | None, 
     yield f"{project} is {found.what}" + (f", with tests in {', '.join(found.tests)}." if found.tests else ".")
     texts = {
         layers.PROJECT_FILE: pipeline_text(found, scan=locked or bool(address and address[-1].value)),
-        JENKINSFILE: f"@Library('pipeline-tools') _\nservicePipeline({_jenkins_arguments(project)})\n",
+        JENKINSFILE: f"@Library('pipeline-tools') _\n{found.kind}Pipeline({_jenkins_arguments(project)})\n",
     }
     try:
         for name, text in texts.items():

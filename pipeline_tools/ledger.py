@@ -147,21 +147,29 @@ class Ledger:
         Raises:
             ConfigError: another run is at work in this project, or ``join`` cannot be a folder's name.
         """
-        self.folder.mkdir(exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
         run_id = join or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9._]{0,200}", run_id):
-            raise ConfigError(f"{run_id!r} cannot name a run: use letters, digits, dots, dashes and underscores.")
+        folder = self.run_folder(run_id)
         lock = self._locked(run_id, say)
         try:
-            folder = self.folder / "runs" / run_id
             folder.mkdir(parents=True, exist_ok=True)
             self._point_latest(run_id)
             yield Run(folder, run_id, lock)
         finally:
             os.close(lock)
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run, which need not exist; the ledger's own does then.
+
+        Raises:
+            ConfigError: ``run_id`` cannot be a folder's name.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9._]{0,200}", run_id):
+            raise ConfigError(f"{run_id!r} cannot name a run: use letters, digits, dots, dashes and underscores.")
+        self.folder.mkdir(exist_ok=True)
+        ignore = self.folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        return self.folder / "runs" / run_id
 
     def _locked(self, run_id: str, say: Callable[[str], None]) -> int:
         """A descriptor of the lock file, locked: alone to write our run into it, then shared with its processes.

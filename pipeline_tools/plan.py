@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": ("test", "evaluate", "promote", "export", "publish", "pin"),
     "service": ("test", "scan", "image", "chart", "deploy", "verify"),
     "library": ("test", "scan"),
+    "chart": ("chart",),
 }
 
 

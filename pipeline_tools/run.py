@@ -6,6 +6,7 @@ whether it must run, runs it in a process of its own (`worker`), tries again wha
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -19,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from pipeline_tools import __version__, ledger, process, travel, worker
+from pipeline_tools import __version__, ci, ledger, process, travel, worker
 from pipeline_tools.config.layers import Resolved
 from pipeline_tools.errors import ConfigError, Interrupted, PipelineError
 from pipeline_tools.in_pod import message_of
@@ -108,6 +109,7 @@ class Request:
 
     Attributes:
         configuration: gives the configuration of an environment (None: of none).
+        approver: who approved, for the record.
         strict_approval: a missing approval is an error, not a place to stop.
         join: the name of a run that several processes make together; None: a run of its own.
     """
@@ -117,6 +119,7 @@ class Request:
     steps: Sequence[PlannedStep]
     configuration: Callable[[str | None], Resolved]
     approved: bool = False
+    approver: str | None = None
     strict_approval: bool = False
     force: bool = False
     join: str | None = None
@@ -159,7 +162,7 @@ def execute(request: Request, display: Display) -> RunRecord:
             project=config.name,
             version=version,
             commit=revision.commit,
-            branch=revision.branch,
+            branch=revision.branch or os.environ.get("BRANCH_NAME", ""),  # Jenkins checks a commit out, not a branch
             folder=run.folder,
             started=_now(),
             steps=[StepRecord(id=step.id, summary=step.summary) for step in request.steps],
@@ -261,7 +264,10 @@ class _Runner:
     def save(self) -> None:
         """Write run.json; the report follows soon (`next_message`)."""
         with self.run.alone():
-            self.run.write("run.json", self.whole().as_json())
+            whole = self.whole()
+            self.run.write("run.json", whole.as_json())
+            if self.request.join:
+                self.run.write(ci.BUILD, ci.build(whole, self.request.plan, self.config, os.environ))
         self.report_due = self.report_due or time.monotonic() + REPORT_DELAY
 
     def whole(self) -> RunRecord:
@@ -338,6 +344,7 @@ class _Runner:
         self.began[planned.id] = time.monotonic()
         try:
             for need in planned.needs:
+                self.must_not_have_failed(planned, need)
                 self.know(planned, need)
         except PipelineError as error:
             self.fail(planned, about(error))
@@ -345,6 +352,16 @@ class _Runner:
         thread = threading.Thread(target=self.attend, args=(planned, dict(self.outputs)), daemon=True)
         self.threads[planned.id] = thread
         thread.start()
+
+    def must_not_have_failed(self, planned: PlannedStep, need: str) -> None:
+        """Another command of this run may have seen the step fail: that it passed in an earlier run does not count."""
+        if self.request.join is None or need in self.records:
+            return
+        told = ledger.read_json(self.run.folder / "run.json") or {"steps": []}
+        if any(step["id"] == need and step["status"] in ("failed", "interrupted") for step in told["steps"]):
+            raise ConfigError(
+                f"The step {planned.id} needs {need}, which failed in this run.", hint=f"Mend {need}, and run it again."
+            )
 
     def know(self, planned: PlannedStep, need: str) -> None:
         """Have the outputs of a step that is not part of this run; only those that the step itself asks for."""
@@ -370,6 +387,8 @@ class _Runner:
             case "started":
                 record.status, record.reason, record.started = "running", values["reason"], _now()
                 self.display.step_started(planned)
+                if self.request.plan.stage_of(planned).approval:
+                    self.event("approved", step=planned.id, by=self.request.approver)
                 self.event("step started", step=planned.id, reason=values["reason"], digest=values["digest"])
                 self.save()
             case "line":

@@ -170,7 +170,7 @@ class Credential:
     """A credential that a step needs: ``config``: the keys with its references, ``variables``: what Jenkins binds."""
 
     id: str
-    type: Literal["secret-text", "username-password", "file"]
+    type: Literal["secret-text", "username-password", "file", "ssh-key"]
     config: tuple[str, ...]
     variables: tuple[str, ...]
 
@@ -189,6 +189,10 @@ GIT = Credential(
     type="username-password",
     config=("git.username", "git.password"),
     variables=("GIT_USERNAME", "GIT_PASSWORD"),
+)
+# For Jenkins only: on a laptop ssh finds its own. It is bound when `jenkins.credentials` names it.
+GIT_SSH_KEY = Credential(
+    id="git-ssh-key", type="ssh-key", config=("git.ssh_key",), variables=("PIPELINE_TOOLS_GIT__SSH_KEY",)
 )
 GIT_TOKEN = Credential(id="git-token", type="secret-text", config=("git.token",), variables=("GIT_TOKEN",))
 KUBECONFIG = Credential(id="kubeconfig", type="file", config=("kubernetes.kubeconfig",), variables=("KUBECONFIG",))
@@ -263,6 +267,8 @@ class Step(Generic[InputsT]):
         tools: programs (of `systems.tools`) whose version decides about the result as well.
         memory: bytes that it takes on this machine, at most; steps run beside each other while there is room.
         reports: kind and file (in the step's folder) of what Jenkins publishes.
+        jenkins: name of the step in the Jenkins library; None: ``run`` and its own name.
+        releases: others see or use what it does: not from a pull request.
         always: run it each time: it asks the outside world, which may have changed.
         still_there: whether the effect that an earlier run recorded still exists outside; None for a step whose only
             effect is its files.
@@ -285,6 +291,8 @@ class Step(Generic[InputsT]):
     per_environment: bool = False
     tools: tuple[str, ...] = ()
     memory: int = 256 * 2**20
+    jenkins: str | None = None
+    releases: bool = False
     always: bool = False
     reports: Mapping[str, str] = field(default_factory=dict)
     still_there: Callable[[Context[InputsT], Mapping[str, Json]], bool] | None = None

@@ -1,4 +1,5 @@
+// Generated from the declaration by `make generate`.
 /** The step `image`: build the container image and push it to Artifactory. */
 def call(Map parameters = [:]) {
-    pipelineStep(parameters, 'image')
+    pipelinePlugins { pipelineStep(parameters, 'image') }
 }

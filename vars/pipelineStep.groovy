@@ -1,15 +1,14 @@
-/** Runs one step with its credentials bound around it, and publishes its reports whatever its end was. */
+/** One step of the plan: it is run, what it left is published, and it ends as the plan says; whether it passed. */
 def call(Map parameters = [:], String name) {
-    Map declared = readJSON(text: libraryResource('steps.json')).steps[name]
-    String project = parameters.project ?: '.'
-    List words = ['step', name, '--project', project, '--log-format', 'plain']
-    // the steps of a build are one run, in one folder; a branch's name may have brought characters that no folder has
-    if (env.BUILD_TAG) { words += ['--run', env.BUILD_TAG.replaceAll('[^A-Za-z0-9._-]', '-')] }
-    if (parameters.environment) { words += ['--environment', parameters.environment] }
-    if (parameters.approved) { words += ['--approve'] }
-    try {
-        withCredentials(stepCredentials(declared.credentials)) { pipelineTool(words) }
-    } finally {
-        stepReports(project, declared.reports)
-    }
+    pipelineKnown(parameters, pipelineLibrary().parameters.step)
+    Map made = pipelinePlan(parameters)
+    Map planned = pipelineFind(made, name, parameters.environment)
+    if (!planned) { return true }
+    List words = planned.command + (parameters.force ? ['--force'] : [])
+    words += parameters.approver ? ['--approve', '--approved-by', parameters.approver] : []
+    int code = pipelineRun(made, planned, words)
+    Map none = [result: 'FAILURE', message: "${planned.id}: pipeline-tools ended with ${code}; its output says why."]
+    Map ended = pipelineRecord(made).steps[planned.id] ?: none
+    try { pipelineReports(ended.reports ?: [:]) } finally { pipelineResult(ended) }
+    return ended.result == 'SUCCESS'
 }

@@ -1,4 +1,5 @@
+// Generated from the declaration by `make generate`.
 /** The step `chart`: lint, package and publish the helm chart. */
 def call(Map parameters = [:]) {
-    pipelineStep(parameters, 'chart')
+    pipelinePlugins { pipelineStep(parameters, 'chart') }
 }

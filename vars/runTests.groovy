@@ -1,4 +1,5 @@
+// Generated from the declaration by `make generate`.
 /** The step `test`: run the project's tests and measure their coverage. */
 def call(Map parameters = [:]) {
-    pipelineStep(parameters, 'test')
+    pipelinePlugins { pipelineStep(parameters, 'test') }
 }

@@ -1,4 +1,5 @@
+// Generated from the declaration by `make generate`.
 /** The step `scan`: analyse the code with SonarQube in a pod and ask its quality gate. */
 def call(Map parameters = [:]) {
-    pipelineStep(parameters, 'scan')
+    pipelinePlugins { pipelineStep(parameters, 'scan') }
 }

@@ -17,9 +17,10 @@ from pydantic import BaseModel, Field, PrivateAttr, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
+from pipeline_tools import __version__
 from pipeline_tools.config.jenkins import Jobs
 from pipeline_tools.config.section import REFERENCE, Reference, Section
-from pipeline_tools.step import Duration, Form, Json, Size, Url, duration
+from pipeline_tools.step import Cpu, Duration, Form, Json, Size, Url, duration, size
 from pipeline_tools.steps import registry
 
 # Helm releases, Kubernetes objects and image repositories are all named after the project.
@@ -69,10 +70,48 @@ class Kubernetes(Section):
     context: str | None = Field(None, description="Context in it; null: the current one.")
 
 
+class JenkinsAgent(Section):
+    """Where the Jenkins library runs a pipeline: a pod for the whole of it, or an agent that is there already."""
+
+    label: str | None = Field(None, description="Label of agents to use, `any` for every node; null: a pod.")
+    cloud: str | None = Field(None, description="Kubernetes cloud of Jenkins that makes the pod; null: the only one.")
+    image: str = Field(
+        f"pipeline-tools-agent:{__version__}", description="Image of the pod, made by resources/agent/Dockerfile."
+    )
+    docker: str | None = Field(
+        None, description="Image of a Docker engine beside it in the pod; null: docker.host names one, or none is used."
+    )
+    namespace: str | None = Field(None, description="Namespace of the pod; null: the cloud's.")
+    cpu: Cpu = Field("500m", description="CPU that the pod requests, as Kubernetes writes it.")
+    memory: Size = Field(size("2Gi"), description="Memory that the pod requests, and may use.")
+
+
 class Jenkins(Jobs):
-    """The Jenkins controller."""
+    """The Jenkins controller, what it keeps, and how the Jenkins library runs pipelines there."""
 
     url: Url | None = Field(None, description="Base URL of the controller.")
+    agent: JenkinsAgent = Field(
+        JenkinsAgent(), description="Where pipelines run. Read from resources/platform.yml of a library of your own."
+    )
+    credentials: dict[str, str] = Field(
+        {}, description="Ids of credentials in Jenkins, where they are not ours: `artifactory: their-id`."
+    )
+    deploy_from: list[str] = Field(
+        ["main", "master", "develop"],
+        description="Branches of a multibranch job, as patterns, from which is deployed, promoted and published; it is "
+        "never from a pull request.",
+    )
+    quality: Literal["failure", "unstable"] = Field(
+        "failure", description="Result of a build whose tests, gate or predictions are not good enough."
+    )
+    html: Literal["publish", "archive"] = Field(
+        "publish", description="What becomes of HTML reports: a page of the build (plugin htmlpublisher), or a file."
+    )
+    markup: Literal["text", "html"] = Field(
+        "text", description="How a build is described: as the controller's markup formatter is set."
+    )
+    step_timeout: Duration = Field(duration("2h"), description="How long a step may take, whatever its own limit is.")
+    approval_timeout: Duration = Field(duration("1d"), description="How long a build waits for an approval.")
 
 
 class Git(Section):
@@ -142,11 +181,14 @@ class Environment(Section):
     """A place to deploy to. Any section of a system or a step can stand in it and wins over the one outside."""
 
     approval: bool = Field(False, description="Whether a deployment needs someone's approval.")
+    approvers: list[str] = Field(
+        [], description="Users and groups of Jenkins who may approve; empty: whoever may start the build."
+    )
     lock: str | None = Field(None, description="Name of the lock that deployments take; null: NAME-ENVIRONMENT.")
 
 
 class _Base(Section):
-    kind: Literal["service", "library", "data", "model"] = Field(
+    kind: Literal["service", "library", "data", "model", "chart"] = Field(
         description="What the project is: decides the steps of its pipeline."
     )
     name: Name = Field(description="Name of the project, the image, the chart's release and the SonarQube project.")

@@ -84,6 +84,7 @@ STEP = Step(
     summary="lint, package and publish the helm chart",
     stage="Build",
     inputs=Inputs,
+    jenkins="publishChart",
     outputs={
         "repository": "OCI repository",
         "name": "name of the chart",

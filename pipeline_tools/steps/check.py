@@ -53,6 +53,7 @@ STEP = Step(
     summary="run the project's checks of its data and keep their report",
     stage="Check",
     inputs=Inputs,
+    jenkins="checkData",
     outputs=program.OUTPUTS,
     example=EXAMPLE,
     credentials=(GIT,),

@@ -200,6 +200,8 @@ STEP = Step(
     summary="install or upgrade the release with helm and wait until it is ready",
     stage="Deploy",
     inputs=Inputs,
+    jenkins="deploy",
+    releases=True,
     outputs={
         "release": "name of the release",
         "namespace": "where it runs",

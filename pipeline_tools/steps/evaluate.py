@@ -74,6 +74,7 @@ STEP = Step(
     summary="measure the model against the one in use and keep the report",
     stage="Evaluate",
     inputs=Inputs,
+    jenkins="evaluateModel",
     outputs={**program.OUTPUTS, "champion": "version of the model that it was compared with"},
     example=EXAMPLE,
     credentials=(ARTIFACTORY, GIT),

@@ -71,6 +71,7 @@ STEP = Step(
     summary="build the model's wheel under the version that was promoted",
     stage="Export",
     inputs=Inputs,
+    jenkins="exportModel",
     outputs={
         "wheel": "the wheel, relative to the project",
         "name": "name of the package",

@@ -175,6 +175,7 @@ STEP = Step(
     summary="build the container image and push it to Artifactory",
     stage="Build",
     inputs=Inputs,
+    jenkins="buildImage",
     outputs={
         "repository": "registry and name",
         "tag": "version and commit",

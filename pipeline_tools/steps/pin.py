@@ -199,6 +199,8 @@ STEP = Step(
     summary="propose the published version to the service: a tested branch and a pull request",
     stage="Pin",
     inputs=Inputs,
+    jenkins="pinModel",
+    releases=True,
     outputs={
         "repository": "address of the service's repository",
         "branch": "branch that pins the version",

@@ -131,6 +131,8 @@ STEP = Step(
     summary="move the tested commit to the branch that counts, with a tag of its version",
     stage="Promote",
     inputs=Inputs,
+    jenkins="promoteCommit",
+    releases=True,
     outputs={
         "commit": "the commit",
         "version": "its version, from tags and commits",

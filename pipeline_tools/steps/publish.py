@@ -92,6 +92,8 @@ STEP = Step(
     summary="publish the wheel in Artifactory, with its lineage as properties",
     stage="Publish",
     inputs=Inputs,
+    jenkins="publishModel",
+    releases=True,
     outputs={
         "url": "address of the wheel",
         "target": "repository and path of the wheel",

@@ -348,6 +348,7 @@ STEP: Step[Any] = Step(
     summary="analyse the code with SonarQube in a pod and ask its quality gate",
     stage="Build",
     inputs=Inputs,
+    jenkins="scanCode",
     outputs={
         "gate": "OK, ERROR, or NONE if the project has no gate",
         "dashboard": "the project's page in SonarQube",

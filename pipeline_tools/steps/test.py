@@ -198,6 +198,7 @@ STEP = Step(
     summary="run the project's tests and measure their coverage",
     stage="Test",
     inputs=Inputs,
+    jenkins="runTests",
     outputs={
         "tests": "number of tests",
         "failed": "number of failures and errors",

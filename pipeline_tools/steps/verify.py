@@ -151,6 +151,7 @@ STEP = Step(
     summary="prove from outside that the release runs the built digest and answers rightly",
     stage="Deploy",
     inputs=Inputs,
+    jenkins="verify",
     outputs={
         "url": "where the service answers",
         "ready": "number of ready pods",

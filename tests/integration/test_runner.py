@@ -199,6 +199,22 @@ def test_commands_that_are_one_run_share_its_folder_and_keep_others_out(project:
     assert project.statuses() == dict.fromkeys(("first", "left", "right", "last"), "passed")
 
 
+def test_what_failed_in_the_same_run_counts_also_when_it_passed_before(project: Project) -> None:
+    assert project.run()[0] == 0
+    project.does("left", "from pipeline_tools.errors import QualityError\nraise QualityError('bad', hint='Mend it.')")
+    assert project.run("step", "left", "--run", "build-8")[0] == 3
+    code, said = project.run("step", "last", "--run", "build-8")
+    assert code == 2
+    assert "The step last needs left, which failed in this run." in said
+    told = project.read("build.json")["steps"]
+    assert (told["left"]["result"], told["left"]["message"]) == ("FAILURE", "left: bad Mend it.")
+    assert told["last"]["message"].startswith("last: The step last needs left")
+    code, said = project.run("step", "nothing", "--run", "build-8")
+    assert code == 2
+    assert project.read("build.json")["steps"]["nothing"]["result"] == "FAILURE"
+    assert set(project.read("build.json")["steps"]) == {"left", "last", "nothing"}
+
+
 def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Project) -> None:
     def says(*words: str) -> str:
         with project.start(*words) as process:

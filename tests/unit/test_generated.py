@@ -57,7 +57,10 @@ def test_our_own_projects_satisfy_the_schema(file: str) -> None:
     assert ((CHECKOUT / file).parent / found[1]).resolve() == CHECKOUT / "resources/pipeline.schema.json"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/jenkins-jobs.md", "docs/from-piper.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/configuration.md", "docs/jenkins.md", "docs/jenkins-jobs.md", "docs/from-piper.md"],
+)
 def test_written_examples_satisfy_the_schema_and_load(page: str, tmp_path: Path) -> None:
     blocks = examples(page)
     assert blocks

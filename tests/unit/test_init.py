@@ -175,10 +175,10 @@ def test_the_jenkinsfile_of_a_project_inside_of_a_repository_names_it(tmp_path: 
     repository(tmp_path, {"services/o'clock/a.py": ""})
     list(init.write(tmp_path / "services/o'clock", platform=None))
     text = (tmp_path / "services/o'clock/Jenkinsfile").read_text()
-    assert text == "@Library('pipeline-tools') _\nservicePipeline(project: 'services/o\\'clock')\n"
+    assert text == "@Library('pipeline-tools') _\nlibraryPipeline(project: 'services/o\\'clock')\n"
     repository(tmp_path, {"a.py": ""})
     list(init.write(tmp_path, platform=None))
-    assert (tmp_path / "Jenkinsfile").read_text() == "@Library('pipeline-tools') _\nservicePipeline()\n"
+    assert (tmp_path / "Jenkinsfile").read_text() == "@Library('pipeline-tools') _\nlibraryPipeline()\n"
 
 
 def test_several_projects_in_one_repository_get_a_pipeline_each(tmp_path: Path) -> None:

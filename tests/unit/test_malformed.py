@@ -75,7 +75,7 @@ CASES = {
     "a bad version": Case("name: x\nversion: '1.0'\n", "pipeline.yml:2:", "version: write three numbers"),
     "a version without quotes": Case("name: x\nversion: 1.0\n", "pipeline.yml:2:", "a valid string", "quotes: '1.0'"),
     "a switch for text": Case("name: on\n", "pipeline.yml:1:", "a valid string", "put quotes"),
-    "an unknown kind": Case("name: x\nkind: servce\n", "pipeline.yml:2:", "'data' or 'model'", "mean 'service'?"),
+    "an unknown kind": Case("name: x\nkind: servce\n", "pipeline.yml:2:", "'model' or 'chart'", "mean 'service'?"),
     "a list for a section": Case("name: x\nscan: [a]\n", "pipeline.yml:2:", "takes keys, not a value", "Its keys are"),
     "an empty section": Case("name: x\nscan:\n", "pipeline.yml:2:", "is empty", "Its keys are"),
     "a list for environments": Case("name: x\nenvironments: [test]\n", "pipeline.yml:2:", "takes keys, not a value"),
