@@ -1,8 +1,16 @@
-"""Which tests may run side by side: not those of one module, nor those that deploy to the laboratory's environments."""
+"""For all tests: how hypothesis works, and which of them may run side by side.
+
+Not those of one module, nor those that deploy to the laboratory's environments.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example may take depends on what else the machine does.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 # They change what runs in TEST and PROD, or count on it.
 ENVIRONMENTS = ("test_from_data", "test_pipeline", "test_pipeline_lineage", "test_service")
