@@ -235,6 +235,23 @@ def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Proj
     assert project.run("show", "2000")[0] == 2
 
 
+def test_a_step_whose_effect_outside_is_gone_runs_again(project: Project) -> None:
+    assert project.run()[0] == 0
+    (project.folder / "left is gone").touch()
+    code, said = project.run()
+    assert code == 0, said
+    assert project.statuses() == {"first": "unchanged", "left": "passed", "right": "unchanged", "last": "unchanged"}
+    assert [event["reason"] for event in project.events("step started")] == ["what it had left is gone"]
+
+
+def test_the_summary_names_the_slowest_steps(project: Project) -> None:
+    for number, name in enumerate(("first", "last", "left", "right")):
+        project.does(name, f"import time\ntime.sleep({0.8 * number})")
+    said = project.run()[1]
+    slowest = re.search(r"slowest: right [\d.]+ s, left [\d.]+ s, last [\d.]+ s", said)
+    assert slowest, said
+
+
 def test_on_a_terminal_every_step_at_work_has_a_line_with_its_time(project: Project) -> None:
     for me, other in (("left", "right"), ("right", "left")):
         project.does(me, MEET.format(me=me, other=other) + "time.sleep(2)")
