@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -552,7 +553,8 @@ def _execute(
     shown = display.make(log_format, quiet=quiet, verbose=verbose)
     record = execute(request, shown)
     if log_format != "json":
-        summary(record)
+        with suppress(BrokenPipeError):  # how it went is in the exit code as well
+            summary(record)
     return record.exit_code or 0
 
 

@@ -35,8 +35,17 @@ def make(log_format: LogFormat, *, quiet: bool = False, verbose: bool = False) -
     """The display for ``log_format``; ``auto`` is live on a terminal and plain elsewhere."""
     if log_format == "json":
         return JsonDisplay()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = ToldConsole(stderr=True, highlight=False, soft_wrap=True)
     return TextDisplay(console, live=log_format == "auto" and console.is_terminal, quiet=quiet, verbose=verbose)
+
+
+class ToldConsole(Console):
+    """A console that raises BrokenPipeError when nobody reads it any more; rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so, once."""
+        self.quiet = True
+        raise BrokenPipeError
 
 
 class _AtWork:

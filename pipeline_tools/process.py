@@ -200,7 +200,8 @@ def supervise(
 
     reading, writing = os.pipe()
     inherited = [_Descriptor(number) for number in (writing, *keep)]
-    child = get_context("forkserver").Process(target=_begin, args=(work, argument, inherited))
+    # should we end before it, it is told to: a daemon in Python's words
+    child = get_context("forkserver").Process(target=_begin, args=(work, argument, inherited), daemon=True)
     try:
         with _ONE_BY_ONE:
             child.start()

@@ -170,7 +170,8 @@ def execute(request: Request, display: Display) -> RunRecord:
         try:
             _Runner(request, display, book, run, record).run_all()
         finally:
-            display.close()
+            with suppress(BrokenPipeError):
+                display.close()
     return record
 
 
@@ -192,6 +193,7 @@ class _Runner:
         self.threads: dict[str, threading.Thread] = {}
         self.began: dict[str, float] = {}
         self.outputs: dict[str, Mapping[str, Json]] = {}
+        self.unread = False
         self.report_due: float | None = None
         self.retries = 0
         self.retries_lock = threading.Lock()
@@ -207,6 +209,8 @@ class _Runner:
         except Exception as error:  # a defect of ours: the ledger says so all the same
             self.stop.set()
             self.record.errors.append({**about(error), "step": None, "run": self.run.id})
+            for thread in self.threads.values():  # steps clean up all the same
+                thread.join(GRACE)
         finally:
             order = [step.id for step in self.record.steps]
             self.record.errors.sort(key=lambda error: order.index(error["step"]) if error["step"] in order else -1)
@@ -225,9 +229,9 @@ class _Runner:
         if self.settings.ledger == "artifactory":
             try:
                 taken = travel.pull(self.request.project, self.config, self.record.branch)
-                self.display.note(f"from the ledger in Artifactory: {', '.join(taken) or 'nothing newer'}")
+                self.show(self.display.note, f"from the ledger in Artifactory: {', '.join(taken) or 'nothing newer'}")
             except PipelineError as error:
-                self.display.note(f"warning: the ledger could not be fetched: {error.message}")
+                self.show(self.display.note, f"warning: the ledger could not be fetched: {error.message}")
 
     def publish_ledger(self) -> None:
         """Let others go on from here; that it fails does not make a run fail."""
@@ -235,7 +239,7 @@ class _Runner:
             try:
                 travel.push(self.request.project, self.config, self.record.branch, self.run.id)
             except PipelineError as error:
-                self.display.note(f"warning: the ledger could not be published: {error.message}")
+                self.show(self.display.note, f"warning: the ledger could not be published: {error.message}")
 
     def send_trace(self) -> None:
         """Tell the tracing system of the run; that it does not listen does not make a run fail."""
@@ -245,7 +249,7 @@ class _Runner:
             try:
                 export(self.record)
             except PipelineError as error:
-                self.display.note(f"warning: {error.message} {error.hint}")
+                self.show(self.display.note, f"warning: {error.message} {error.hint}")
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -285,7 +289,16 @@ class _Runner:
             write(self.whole(), self.run.folder / "report.html")
 
     def event(self, kind: str, **values: Json) -> None:
-        self.display.event(self.run.event(kind, **values))
+        self.show(self.display.event, self.run.event(kind, **values))
+
+    def show(self, tell: Callable[..., None], *what: Any) -> None:
+        """Show something; that nobody reads it any more is as if the run were interrupted."""
+        if not self.unread:
+            try:
+                tell(*what)
+            except BrokenPipeError:
+                self.unread = True
+                self.messages.put(Message(kind="interrupt"))
 
     # ── the one thread that holds the state ──
 
@@ -379,22 +392,23 @@ class _Runner:
     def take(self, message: Message) -> None:
         if message.step is None:
             if not self.stop.is_set():
-                self.display.note("interrupted: cleaning up")
                 self.stop.set()
+                self.show(self.display.note, "interrupted: cleaning up")
             return
         planned, values, record = message.step, message.values, self.records[message.step.id]
         match message.kind:
             case "started":
                 record.status, record.reason, record.started = "running", values["reason"], _now()
-                self.display.step_started(planned)
+                self.show(self.display.step_started, planned)
                 if self.request.plan.stage_of(planned).approval:
                     self.event("approved", step=planned.id, by=self.request.approver)
                 self.event("step started", step=planned.id, reason=values["reason"], digest=values["digest"])
                 self.save()
             case "line":
-                self.display.line(planned, values["text"])
+                self.show(self.display.line, planned, values["text"])
             case "retry":
-                self.display.line(planned, f"{values['message']} Trying again in {values['wait']:.1f} s.")
+                again = f"{values['message']} Trying again in {values['wait']:.1f} s."
+                self.show(self.display.line, planned, again)
                 self.event("step retried", step=planned.id, **values)
             case "unchanged":
                 passed = values["passed"]
@@ -418,7 +432,7 @@ class _Runner:
 
     def ended(self, record: StepRecord) -> None:
         self.threads.pop(record.id, None)
-        self.display.step_ended(record)
+        self.show(self.display.step_ended, record)
         self.save()
 
     def fail(self, planned: PlannedStep, told: Mapping[str, Json]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline_tools.display import COLOURS, MARKS
+from pipeline_tools.display import COLOURS, MARKS, ToldConsole
 from pipeline_tools.masking import mask
 from pipeline_tools.report.html import left
 from pipeline_tools.run import RunRecord
@@ -14,7 +13,7 @@ from pipeline_tools.run import RunRecord
 
 def summary(record: RunRecord) -> None:
     """Print what each step did and left, then the error if there was one."""
-    console = Console(stderr=True, highlight=False)
+    console = ToldConsole(stderr=True, highlight=False)
     if not console.is_terminal:
         console.width = 160
     table = Table(title=f"{record.project} {record.version}", title_justify="left", box=None, pad_edge=False)

@@ -145,12 +145,14 @@ def _pytest(ctx: Context[Inputs]) -> Mapping[str, Json]:
             hint="The output of the step has each failure in full.",
             details=failed,
         )
-    percent = _line_rate(coverage) if measured else None
+    if measured and not coverage.is_file():
+        ctx.log(f"warning: no test imports {' or '.join(ctx.inputs.package)}: nothing of it is covered")
+    covered = measured and coverage.is_file()
     return {
         **counts,
-        "coverage_percent": percent,
+        "coverage_percent": _line_rate(coverage) if covered else 0.0 if measured else None,
         "junit": ctx.relative(junit),
-        "coverage": ctx.relative(coverage) if measured else None,
+        "coverage": ctx.relative(coverage) if covered else None,
     }
 
 

@@ -77,7 +77,13 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A pod as the API server knows it; ``unschedulable`` is the scheduler's reason, or empty."""
+    """A pod as the API server knows it.
+
+    Attributes:
+        unschedulable: the scheduler's reason, or empty.
+        disruption: why the cluster ends it (``EvictionByEvictionAPI``, ``DeletionByTaintManager``), and in which words;
+            empty if it does not.
+    """
 
     name: str
     namespace: str
@@ -92,6 +98,7 @@ class Pod:
     ready: bool
     deleting: bool
     unschedulable: str
+    disruption: tuple[str, str]
     init_containers: tuple[Container, ...]
     containers: tuple[Container, ...]
 
@@ -147,6 +154,7 @@ def parse_pod(data: Mapping[str, Any]) -> Pod:
     about, status = data["metadata"], data.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
+    disrupted = conditions.get("DisruptionTarget", {})
     waits = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return Pod(
         name=about["name"],
@@ -162,6 +170,9 @@ def parse_pod(data: Mapping[str, Any]) -> Pod:
         ready=conditions.get("Ready", {}).get("status") == "True",
         deleting="deletionTimestamp" in about,
         unschedulable=(scheduled.get("message") or "no node has room") if waits else "",
+        disruption=(disrupted.get("reason") or "", disrupted.get("message") or "")
+        if disrupted.get("status") == "True"
+        else ("", ""),
         init_containers=tuple(map(parse_container, status.get("initContainerStatuses") or ())),
         containers=tuple(map(parse_container, status.get("containerStatuses") or ())),
     )

@@ -51,6 +51,8 @@ EXPIRES = "pipeline-tools/expires"
 # How long after its deadline a session is taken for abandoned, in seconds: clocks differ.
 MARGIN = 300.0
 CLEANUP_TIMEOUT = (3.0, 10.0)
+# After how many seconds without a line of output the pod is looked at.
+LOOK_AFTER = 5.0
 # Sending files: bytes at a time; seconds without progress, and seconds that unpacking may take after the last byte.
 CHUNK, TRANSFER_TIMEOUT = 256 * 1024, 60.0
 # Numbers of the channels of an exec.
@@ -397,16 +399,18 @@ class PodSession:
         threading.Thread(target=self._pump, args=(lines,), daemon=True).start()
         while True:
             try:
-                line = lines.get(timeout=10)
+                line = lines.get(timeout=LOOK_AFTER)
             except queue.Empty:
-                self._read()
+                # of a node that is lost no more is heard, and the stream does not end
+                self._raise_if_in_trouble(self._read(), final=False)
                 continue
             if line is None:
                 for text in masked.flush():
                     self.log(text)
                 return seen
             stamp, _, text = line.partition(" ")
-            if stamp > logged:  # the node writes them with a fixed number of digits
+            # what has no time stamp is said by the node, not by the command
+            if stamp > logged and stamp[0].isdigit():  # the node writes them with a fixed number of digits
                 seen = stamp
                 for ready in masked.feed(f"{text}\n".encode()):
                     self.log(ready)

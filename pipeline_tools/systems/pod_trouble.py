@@ -11,7 +11,18 @@ from pipeline_tools.masking import mask
 from pipeline_tools.systems.kubernetes import Container, Pod
 
 Kind = Literal[
-    "access", "image", "registry", "unschedulable", "evicted", "memory", "deadline", "start", "crash", "failed"
+    "access",
+    "image",
+    "registry",
+    "unschedulable",
+    "evicted",
+    "node",
+    "deleted",
+    "memory",
+    "deadline",
+    "start",
+    "crash",
+    "failed",
 ]
 
 
@@ -31,13 +42,24 @@ class Trouble:
 
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+# What ends a pod because its node is no longer there, or gives up its pods.
+_NODE = {"DeletionByTaintManager", "DeletionByPodGC"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
 
 def diagnose(pod: Pod) -> Trouble | None:
     """What is wrong with a pod, or None if nothing is (a container that ended with an exit code of its own is not)."""
     if pod.reason == "Evicted":
-        return Trouble(kind="evicted", message=f"the node evicted it: {pod.message}")
+        return Trouble(kind="evicted", message=f"the node evicted it: {pod.message.rstrip(' .')}")
+    reason, said = pod.disruption
+    if reason in _NODE:
+        return Trouble(
+            kind="node", message=f"its node {pod.node} went away or was told to give up its pods: {said.rstrip(' .')}"
+        )
+    if reason:
+        return Trouble(kind="evicted", message=f"it was evicted: {said.rstrip(' .')}")
+    if pod.deleting:
+        return Trouble(kind="deleted", message="someone deleted it")
     if pod.reason == "DeadlineExceeded":
         return Trouble(kind="deadline", message="it ran longer than it may")
     if pod.unschedulable:
@@ -72,15 +94,23 @@ def _pull_trouble(container: Container) -> Trouble:
     return Trouble(kind="registry", message=message, transient=container.reason == "ErrImagePull")
 
 
+class TookTooLong(InfrastructureError):
+    """The pod ran longer than it may; another one would as well."""
+
+    transient = False
+
+
 _CLASSES: dict[Kind, type[PipelineError]] = {
     "access": CredentialError,
     "image": ConfigError,
     "start": ConfigError,
     "memory": ConfigError,
+    "deadline": TookTooLong,
 }
 _HINTS: dict[Kind, str] = {
     "access": "Check the credentials of the registry, or the step's image_pull_secret.",
     "image": "Check the name and tag of the image.",
+    "evicted": "Raise the step's memory_request, or the sizeLimit of its volume, if it is evicted each time.",
     "registry": "Can the cluster's nodes reach the registry?",
     "start": "Does the image have the program, and a shell and tar?",
     "memory": "Raise the step's memory.",

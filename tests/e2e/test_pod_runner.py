@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import tarfile
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 import yaml
 
 from pipeline_tools import __version__
-from tests.e2e.conftest import CHECKOUT, commit, git, kubectl, ledger, platform, statuses, tool
+from tests.e2e.conftest import CHECKOUT, TOOL, commit, git, kubectl, ledger, platform, statuses, tool
 
 pytestmark = pytest.mark.e2e
 
@@ -143,3 +145,95 @@ def test_an_image_without_the_tool_is_explained(lab: Path, project: Path) -> Non
     assert "did not say why" in ledger(project, "error.json")["message"]
     assert tool(project, "run", "--set", "test.pod.image=null").returncode == 2
     assert "resources/agent/Dockerfile" in ledger(project, "error.json")["hint"]
+
+
+AT_WORK = """
+import os
+import time
+from pathlib import Path
+
+
+def test_it() -> None:
+    print("at work", flush=True)
+    {does}
+"""
+
+
+class Disturbed:
+    """A run whose pod is at work, with two attempts for it; the second one finds tests that pass at once."""
+
+    def __init__(self, lab: Path, project: Path, does: str, *words: str) -> None:
+        self.lab, self.project = lab, project
+        tests = project / "tests/test_sample.py"
+        tests.write_text(AT_WORK.format(does=does))
+        settings = [f"--set={key}" for key in ("test.options=[-s]", "run.attempts=2", "run.wait=1s")]
+        argv = [*TOOL, "run", *settings, *words]
+        self.process = subprocess.Popen(argv, cwd=project, stderr=subprocess.PIPE, text=True)
+        self.wait_for("at work")
+        tests.write_text(AT_WORK.format(does="pass"))
+        (self.pod,) = re.findall(r"pod/(in-a-pod-test-\w+)", left(lab))
+
+    def __enter__(self) -> Disturbed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()  # unless it has ended
+        self.process.communicate(timeout=60)
+
+    def wait_for(self, words: str) -> str:
+        """The line of output that has these words."""
+        assert self.process.stderr is not None
+        lines = []
+        for line in self.process.stderr:
+            lines.append(line)
+            if words in line:
+                return line
+        raise AssertionError("".join(lines))
+
+    def ends_well(self) -> str:
+        """Why it was tried again, after which it passed and left nothing in the cluster."""
+        said = self.process.communicate(timeout=240)[1]
+        assert self.process.returncode == 0, said
+        lines = (self.project / ".pipeline/latest/events.jsonl").read_text().splitlines()
+        (again,) = (event for event in map(json.loads, lines) if event["event"] == "step retried")
+        assert ledger(self.project, "run.json")["steps"][0]["attempts"] == 2
+        assert "in-a-pod" not in left(self.lab)
+        return str(again["message"])
+
+
+def test_a_pod_that_is_drained_away_is_no_interrupt_and_is_tried_again(lab: Path, project: Path) -> None:
+    with Disturbed(lab, project, "time.sleep(600)") as run:
+        about = {"name": run.pod, "namespace": "scan"}
+        eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about})
+        (project.parent / "eviction.json").write_text(eviction)
+        address = f"/api/v1/namespaces/scan/pods/{run.pod}/eviction"
+        kubectl(lab, "create", "--raw", address, "--filename", str(project.parent / "eviction.json"))
+        said = run.ends_well()
+    assert "it was evicted" in said or "is gone" in said
+
+
+def test_a_pod_that_the_node_evicts_says_what_of_and_is_tried_again(lab: Path, project: Path) -> None:
+    small = "{name: small, mountPath: /small, emptyDir: {sizeLimit: 1Mi}}"
+    does = "Path('/small/file').write_bytes(os.urandom(5_000_000)); time.sleep(600)"
+    with Disturbed(lab, project, does, f"--set=test.pod.volumes=[{small}]") as run:
+        assert 'the node evicted it: Usage of EmptyDir volume "small" exceeds the limit "1Mi"' in run.ends_well()
+
+
+def test_a_pod_whose_node_is_lost_is_tried_again_when_there_is_a_node(lab: Path, project: Path) -> None:
+    """As Kubernetes tells of a node that no longer answers, and is given up."""
+    with Disturbed(lab, project, "time.sleep(600)") as run:
+        named = f"--root-dir={lab}/kubelet"
+        (kubelet,) = (each for each in psutil.process_iter(["cmdline"]) if named in (each.info["cmdline"] or ()))
+        node = kubectl(lab, "get", "nodes", "--output", "name").strip().removeprefix("node/")
+        taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+        kubelet.suspend()
+        try:
+            kubectl(lab, "taint", "nodes", node, taint)
+            assert "no node takes it" in run.wait_for("waiting: ")
+        finally:
+            kubelet.resume()
+            kubectl(lab, "taint", "nodes", node, f"{taint}-")
+        assert "went away or was told to give up its pods" in run.ends_well()
+    if kubectl(lab, "get", "deployments", "--all-namespaces", "--output", "name"):  # the others lost it as well
+        every = ("deployments", "--all", "--all-namespaces")
+        kubectl(lab, "wait", *every, "--for=condition=Available", "--timeout=55s")

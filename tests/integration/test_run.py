@@ -83,6 +83,17 @@ def test_a_failing_test_is_a_quality_error_that_names_it(project: Path) -> None:
     assert tool(project, "run").returncode == 3, "a failure is never skipped"
 
 
+def test_tests_that_import_nothing_of_the_package_cover_nothing_of_it(project: Path) -> None:
+    (project / "tests/test_sample.py").write_text("def test_nothing() -> None:\n    pass\n")
+    result = tool(project, "run")
+    assert result.returncode == 0, result.stderr
+    assert "no test imports sample" in result.stderr
+    outputs = ledger(project, "steps/test/outputs.json")
+    assert (outputs["tests"], outputs["coverage_percent"], outputs["coverage"]) == (1, 0.0, None)
+    assert tool(project, "run").returncode == 0
+    assert ledger(project, "run.json")["steps"][0]["status"] == "unchanged"
+
+
 def test_a_broken_configuration_has_no_side_effect(project: Path) -> None:
     (project / "pipeline.yml").write_text(LIBRARY + "tset: {}\n")
     result = tool(project, "run")

@@ -154,6 +154,21 @@ def test_an_interrupt_lets_every_step_clean_up(project: Project) -> None:
     assert not (project.folder / "right").exists()
 
 
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_when_nobody_reads_the_output_any_more_the_run_is_interrupted(project: Project, log_format: str) -> None:
+    talks = "for _ in range(600):\n        ctx.log('still here')\n        time.sleep(0.1)"
+    project.does("left", CLEANS_UP.format(me="left", seconds=0.5).replace("time.sleep(60)", talks))
+    with project.start("run", "--log-format", log_format) as process:
+        wait_for((project.folder / "left").exists)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(30) == 130
+    assert project.statuses()["left"] == "interrupted"
+    assert not (project.folder / "left").exists(), "it could clean up"
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2, 0.4])
 def test_an_interrupt_at_any_moment_of_a_step_is_told_as_one(project: Project, seconds: float) -> None:
     project.does("first", "import time\ntime.sleep(60)")
@@ -234,6 +249,23 @@ def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Proj
     assert "right: reads the same" in changes
     assert "  outputs.left.made: 'left' → 'another'" in changes
     assert project.run("show", "2000")[0] == 2
+
+
+def test_a_step_whose_effect_outside_is_gone_runs_again(project: Project) -> None:
+    assert project.run()[0] == 0
+    (project.folder / "left is gone").touch()
+    code, said = project.run()
+    assert code == 0, said
+    assert project.statuses() == {"first": "unchanged", "left": "passed", "right": "unchanged", "last": "unchanged"}
+    assert [event["reason"] for event in project.events("step started")] == ["what it had left is gone"]
+
+
+def test_the_summary_names_the_slowest_steps(project: Project) -> None:
+    for number, name in enumerate(("first", "last", "left", "right")):
+        project.does(name, f"import time\ntime.sleep({0.8 * number})")
+    said = project.run()[1]
+    slowest = re.search(r"slowest: right [\d.]+ s, left [\d.]+ s, last [\d.]+ s", said)
+    assert slowest, said
 
 
 def test_on_a_terminal_every_step_at_work_has_a_line_with_its_time(project: Project) -> None:

@@ -30,9 +30,17 @@ UNSCHEDULABLE = {
 }
 
 
+def disrupted(reason: str, message: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}]}
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "says"),
     [
+        (disrupted("EvictionByEvictionAPI", "Eviction API: evicting"), "evicted", "Eviction API"),
+        (disrupted("PreemptionByScheduler", "a pod with a higher priority"), "evicted", "higher priority"),
+        (disrupted("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"), "node", "NoExecute"),
+        (disrupted("DeletionByPodGC", "PodGC: node no longer exists"), "node", "no longer exists"),
         ({"conditions": [UNSCHEDULABLE]}, "unschedulable", "Insufficient memory"),
         ({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, "evicted", "low on memory"),
         ({"phase": "Failed", "reason": "DeadlineExceeded"}, "deadline", "longer"),
@@ -59,6 +67,28 @@ def test_what_is_wrong_is_told_apart(status: dict[str, Any], kind: str, says: st
     assert trouble is not None
     assert trouble.kind == kind
     assert says in trouble.message
+
+
+def test_only_what_another_pod_may_do_is_tried_again() -> None:
+    reasons = {
+        "evicted": {"phase": "Failed", "reason": "Evicted"},
+        "node": disrupted("DeletionByTaintManager", ""),
+        "unschedulable": {"conditions": [UNSCHEDULABLE]},
+        "registry": {"initContainerStatuses": [container("waiting", reason="ErrImagePull", message="i/o timeout")]},
+        "memory": {"containerStatuses": [container("terminated", reason="OOMKilled", exitCode=137)]},
+        "deadline": {"phase": "Failed", "reason": "DeadlineExceeded"},
+    }
+    troubles = [diagnose(pod(**status)) for status in reasons.values()]
+    found = {trouble.kind: error_of(trouble, "p").transient for trouble in troubles if trouble}
+    again = ("evicted", "node", "unschedulable", "registry")
+    assert found == {kind: kind in again for kind in reasons}
+
+
+def test_a_pod_that_someone_deletes_has_not_done_its_work() -> None:
+    about = {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    trouble = diagnose(parse_pod({"metadata": about, "status": {"phase": "Running"}}))
+    assert trouble is not None
+    assert (trouble.kind, error_of(trouble, "p").transient) == ("deleted", True)
 
 
 def test_an_exit_code_of_the_command_is_no_trouble() -> None:

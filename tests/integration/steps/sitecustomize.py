@@ -2,7 +2,7 @@
 
 first → left and right → last. What a step does is a file of the project, ``do/STEP.py``, which is all that it reads,
 besides a word of the configuration: it is executed with the step's context as ``ctx``, and what it leaves in ``result``
-are the outputs.
+are the outputs. What a step has left outside is there until the project has a file ``STEP is gone``.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _REGISTRY: dict[str, Step[Any]] = {
         reads=lambda _, name=name: (f"do/{name}.py",),  # type: ignore[misc]
         needs=needs,
         uses=needs,
+        still_there=lambda ctx, _, name=name: not (ctx.project / f"{name} is gone").exists(),  # type: ignore[misc]
     )
     for name, needs in NEEDS.items()
 }
