@@ -8,6 +8,7 @@ import java.nio.file.Files
 import java.nio.file.Path
 import java.util.concurrent.Executors
 import java.util.concurrent.ScheduledExecutorService
+import java.util.concurrent.ScheduledFuture
 import java.util.concurrent.TimeUnit
 import org.jenkinsci.plugins.workflow.steps.FlowInterruptedException
 import org.jenkinsci.plugins.workflow.steps.MissingContextVariableException
@@ -63,7 +64,8 @@ class Steps {
     private final ScheduledExecutorService timer = Executors.newScheduledThreadPool(1)
     private final Set<String> lost = []
     private final Set<String> locks = []
-    private final Map<String, List> accidents = [:]
+    private final Map<String, ScheduledFuture<?>> limits = [:]
+    private final Map<Integer, Map<String, Outcome>> parallels = [:]
     private final Map<String, List<Shell>> shells = [:]
     private int agents = 0
 
@@ -152,8 +154,6 @@ class Steps {
         build.launch(thread, block, context + [agent: agent, workspace: workspace.path, env: context.env + variables])
     }
 
-    private Outcome end_node(CpsThread thread, Block block, Outcome outcome) { return outcome }
-
     private void begin_container(CpsThread thread, Block block, Map context) {
         assert block.args.name in context.containers
         build.launch(thread, block, context + [container: block.args.name])
@@ -207,13 +207,13 @@ class Steps {
         Throwable cause = new FlowInterruptedException('ABORTED', 'Timeout has been exceeded')
         int id = thread.id
         block.state.key = UUID.randomUUID().toString()
-        accidents[block.state.key] = [timer.schedule({ build.post { build.stop(id, cause) } } as Runnable, seconds,
-                                                     TimeUnit.SECONDS)]
+        Runnable stop = { build.post { build.stop(id, cause) } }
+        limits[block.state.key] = timer.schedule(stop, seconds, TimeUnit.SECONDS)
         build.launch(thread, block, context)
     }
 
     private Outcome end_timeout(CpsThread thread, Block block, Outcome outcome) {
-        accidents.remove(block.state.key)[0].cancel(false)
+        limits.remove(block.state.key).cancel(false)
         return outcome
     }
 
@@ -253,8 +253,6 @@ class Steps {
                          context)
         }
     }
-
-    private final Map<Integer, Map> parallels = [:]
 
     private Outcome end_parallel(CpsThread thread, Block block, Outcome outcome) {
         int parent = thread.parent
