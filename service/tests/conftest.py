@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,11 +143,15 @@ class Service:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports that nobody listens on."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    """Two ports that nobody has; from below those that the kernel gives to clients, who might take it before we do."""
+    found: list[int] = []
+    while len(found) < 2:
+        port = random.randrange(28_000, 32_768)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found[0], found[1]
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = START_TIMEOUT) -> float:
@@ -195,7 +200,7 @@ def serving(*, ready: bool = True, faulty: str = "", memory: int = 0, **variable
                     try:
                         eventually(lambda: process.poll() is not None or service.probe("ready") == 200, "ready")
                         assert service.classify().code == 200
-                    except AssertionError:
+                    except (AssertionError, OSError):
                         sys.stderr.write(log.read_text())
                         raise
                 yield service
