@@ -83,7 +83,19 @@ class Door:
             self._count(environ, path, int(status[:3]), request_id, time.perf_counter() - begun)
             return start_response(status, headers + more, *exception)
 
-        return self._app(environ, answer)
+        if path in MODEL_PATHS:
+            with self._admission.guest():
+                return self._inside(environ, answer)
+        return self._inside(environ, answer)
+
+    def _inside(self, environ: WSGIEnvironment, answer: StartResponse) -> list[bytes]:
+        """The whole answer in one piece: the server lets go of the interpreter's lock for each piece that it sends."""
+        body = self._app(environ, answer)
+        try:
+            return [b"".join(body)]
+        finally:
+            if hasattr(body, "close"):
+                body.close()
 
     def _tell(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import multiprocessing
+import resource
 import shutil
 import signal
 import socket
@@ -26,6 +27,9 @@ from servicio.settings import Settings
 # Beside those that run, wait or receive: enough to refuse the rest and to answer what needs no model.
 SPARE_THREADS = 4
 HEADER_TIMEOUT = 10_000  # milliseconds
+# Of a worker, idle ones too. Granian accepts no more: who comes then waits, unseen, until one of them is closed.
+CONNECTIONS = 8192
+OTHER_FILES = 100
 
 log = logging.getLogger("servicio.server")
 
@@ -43,6 +47,7 @@ class Server(MPServer):
             websockets=False,
             workers=settings.workers,
             blocking_threads=settings.running + settings.waiting + settings.reading + SPARE_THREADS,
+            backpressure=_connections(),
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
             respawn_failed_workers=True,
             workers_kill_timeout=max(1, round(settings.stop_timeout)),
@@ -79,6 +84,17 @@ class Server(MPServer):
         timer = threading.Timer(self._settings.drain_time, stop)
         timer.daemon = True
         timer.start()
+
+
+def _connections() -> int:
+    """How many a worker accepts: CONNECTIONS, or what the limit of open files allows, which is raised for it."""
+    wanted = CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        wanted = soft
+    return wanted - OTHER_FILES
 
 
 def run(settings: Settings, counts: Path) -> None:

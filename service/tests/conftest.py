@@ -168,11 +168,14 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = START_
 
 
 @contextmanager
-def serving(*, ready: bool = True, faulty: str = "", memory: int = 0, **variables: str) -> Iterator[Service]:
+def serving(
+    *, ready: bool = True, faulty: str = "", memory: int = 0, files: int = 0, **variables: str
+) -> Iterator[Service]:
     """The service with these settings (without ``SERVICIO_``), as a process.
 
     ``faulty``: with the model that can fail when it is asked to (`texts`), or does from the start (`golden`, `import`).
     ``memory``: how much of it a process gets, in bytes; 0: as much as there is.
+    ``files``: how many it may have open before it asks for more; 0: as many as this process.
     """
     port, admin = free_ports()
     environment = {**os.environ, "PORT": str(port), "SERVICIO_ADMIN_PORT": str(admin)}
@@ -181,7 +184,7 @@ def serving(*, ready: bool = True, faulty: str = "", memory: int = 0, **variable
     environment |= {name if name in unprefixed else f"SERVICIO_{name}": value for name, value in variables.items()}
     if faulty:
         environment |= {"PYTHONPATH": str(FAULTY_MODEL), "AVERIADO": faulty}
-    limit = ["prlimit", f"--as={memory}"] if memory else []
+    limit = ["prlimit", f"--as={memory}"] if memory else ["prlimit", f"--nofile={files}:"] if files else []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with (

@@ -20,7 +20,7 @@ class Holder:
         self.done: Future[None] = pool.submit(self._hold, admission, patience)
 
     def _hold(self, admission: Admission, patience: float) -> None:
-        with admission.place(patience):
+        with admission.guest(), admission.place(patience):
             self.entered.set()
             assert self._go.wait(5)
 
@@ -163,10 +163,26 @@ def test_many_threads_never_run_more_than_there_are_places() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-def test_only_so_many_bodies_are_received_at_the_same_time() -> None:
-    admission = make()
-    with admission.reader():
-        assert len(admission.reading_since()) == 1
-        with pytest.raises(Busy, match="reading"), admission.reader():
-            pass
+def test_who_is_let_in_counts_before_there_is_a_place_to_ask_for() -> None:
+    """Under load many are on their way to a place at once; to refuse them only there costs as much as a prediction."""
+    admission = make(running=1, waiting=1)
+    with admission.guest():
+        assert not state(admission)[1]
+        with ThreadPoolExecutor(1) as pool, admission.reader():
+            second = pool.submit(admission.guest).result()
+            assert state(admission)[1]
+            second.__exit__()
+        assert not state(admission)[1]
+
+
+def test_bodies_that_are_slow_to_come_keep_nobody_out_until_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    admission = make(running=1, waiting=0)
+    with admission.guest(), admission.reader():
+        assert state(admission)[1]
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: admission.reader().__exit__()).result()
+            monkeypatch.setattr("servicio.admission.SLOW", -1.0)
+            assert not state(admission)[1]
+            with pytest.raises(Busy, match="reading"):
+                pool.submit(admission.reader).result()
     assert admission.reading_since() == []

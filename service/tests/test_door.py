@@ -26,7 +26,7 @@ def test_only_the_model_is_refused_and_only_while_it_is_full() -> None:
     places = admission()
     outside = client(places)
     assert outside.get("/api/v1/modelo").text == "inside"
-    with places.place(1):
+    with places.guest():
         for path in ("/api/v1/modelo", "/api/v2/modelo"):
             answer = outside.get(path)
             assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")

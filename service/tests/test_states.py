@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import time
@@ -311,3 +312,19 @@ def test_two_workers_share_the_port_and_one_that_dies_does_not_make_it_unready()
             assert service.probe("ready") == 200
         eventually(lambda: service.worker() != worker, "another")
         assert service.metric("servicio_worker_starts_total") == 3
+
+
+@pytest.mark.long
+def test_idle_connections_keep_nobody_out() -> None:
+    """Beyond a limit of its own, 1024 once, the server accepts nobody until an idle connection is closed after 10 s."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        # the service gets as many files as are usual, and has to ask for more itself
+        with serving(files=1024) as service, contextlib.ExitStack() as idle:
+            for _ in range(1100):
+                idle.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            answer = service.classify()
+            assert (answer.code, answer.seconds < 1) == (200, True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
