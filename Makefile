@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements/lock.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --requirement requirements/lock.txt
+	@$(BIN)/pip install --quiet --no-compile --requirement requirements/lock.txt
 	@$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -183,7 +183,7 @@ def test_an_interrupt_at_any_moment_of_a_step_is_told_as_one(project: Project, s
 
 
 def test_after_a_kill_the_next_run_waits_until_the_steps_have_cleaned_up(project: Project) -> None:
-    project.does("left", CLEANS_UP.format(me="left", seconds=3))
+    project.does("left", CLEANS_UP.format(me="left", seconds=8))
     with project.start("run") as process:
         wait_for((project.folder / "left").exists)
         process.kill()
