@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements/lock.txt setup.cfg pyproject.toml
 
 venv: $(VENV)/.installed ## the Python environment with pinned versions
 
-demo: venv ## from the data to production on this machine (first time about 15 min, later 5)
+demo: venv ## from the data to production on this machine (first time about 12 min, later 4)
 	@lab/demo
 
 test: venv ## every test; brings the laboratory up and down (first time about 40 min, later 28)
