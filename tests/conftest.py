@@ -13,7 +13,7 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 # They change what runs in TEST and PROD, or count on it.
-ENVIRONMENTS = ("test_from_data", "test_pipeline", "test_pipeline_lineage", "test_service")
+ENVIRONMENTS = ("test_from_data", "test_pipeline", "test_pipeline_lineage", "test_service", "test_jenkins")
 # What takes longest begins first.
 LONGEST = ("environments", "test_service_states", "test_lab", "test_runner")
 
