@@ -19,6 +19,8 @@ import urllib.request
 from urllib.parse import quote
 
 EVERY = 0.1
+# Slow clients come one after the other: of many at one moment the door refuses those that find no place; seconds.
+APART = 0.02
 PATIENCE = 30.0
 Seen = list[tuple[float, str, str, float]]
 
@@ -89,6 +91,7 @@ def main() -> None:
                 client = socket.create_connection((pod, 8080))
                 client.sendall(b"POST /api/v2/modelo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
                 slow.append(client)
+                time.sleep(APART)
         for name in ("live", "ready"):
             # as kubelet does: an answer that takes longer than this is none
             asked.append(thread(probes, name, pod, 9090, f"/{name}", timeout=2.0))
