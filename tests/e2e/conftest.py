@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,11 @@ def running_digests(lab: Path, namespace: str) -> set[str]:
         if "deletionTimestamp" not in pod["metadata"]
         for status in pod["status"]["containerStatuses"]
     }
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 90) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(1)

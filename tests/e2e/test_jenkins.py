@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import CHECKOUT, commit, kubectl, platform, running_digests
+from tests.e2e.conftest import CHECKOUT, commit, eventually, kubectl, platform, running_digests
 
 pytestmark = pytest.mark.e2e
 
@@ -280,7 +279,7 @@ def test_an_abort_cleans_up_whatever_is_at_work(lab: Path, quick: Jenkins, step:
     build = quick.build(params={"force": True}, accidents=[{"when": f"'step' '{step}'", "once": once, "what": "abort"}])
     assert build["result"] == "ABORTED", build["log"][-3000:]
     assert kubectl(lab, *OURS, "--output", "name").split() == []
-    _eventually(lambda: running_digests(lab, "test") == before)
+    eventually(lambda: running_digests(lab, "test") == before)
 
 
 def test_a_lost_agent_is_replaced_by_one_that_goes_on_where_it_stopped(lab: Path, quick: Jenkins) -> None:
@@ -310,10 +309,3 @@ def test_no_credential_was_anywhere(lab: Path, jenkins: Jenkins) -> None:
     assert looked > 100
     specs = kubectl(lab, "get", "pods", "--all-namespaces", "--output", "yaml").encode()
     assert not any(value in specs for value in values)
-
-
-def _eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(1)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import TOOL, commit, kubectl, ledger, platform, running_digests, statuses, tool
+from tests.e2e.conftest import TOOL, commit, eventually, kubectl, ledger, platform, running_digests, statuses, tool
 from tests.wire import Wire
 
 pytestmark = pytest.mark.e2e
@@ -94,7 +94,7 @@ def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, works
     assert error["class"] == "deployment"
     assert "was put back to revision" in error["message"]
     assert "no-model-here" in error["details"], "the pod's last words"
-    _eventually(lambda: running_digests(lab, "test") == before)
+    eventually(lambda: running_digests(lab, "test") == before)
     dockerfile.write_text(original)
     commit(workspace)
     assert tool(service, "run", "--environment", "test").returncode == 0
@@ -170,7 +170,7 @@ def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, workspac
     before = pending()  # revisions that were cut off stay in helm's history
     argv = [*TOOL, "step", "deploy-test", "--platform", changed_platform(tmp_path, through_the_wire)]
     with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
-        _eventually(lambda: pending() - before)
+        eventually(lambda: pending() - before)
         wire.cut()
         _, said = process.communicate(timeout=180)
     assert process.returncode == 4, said
@@ -202,10 +202,3 @@ def test_no_credential_of_the_laboratory_is_in_what_the_runs_left(lab: Path, wor
         for words in (["history", "--no-trunc", image], ["image", "inspect", image]):
             said = subprocess.run([*docker, *words], check=True, capture_output=True).stdout
             assert not any(secret in said for secret in secrets)
-
-
-def _eventually(condition: Any, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(1)
