@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Hashable
+from queue import SimpleQueue
+from typing import Protocol
 
 # How long a queue may be there before it is one that stands, in seconds.
 BURST = 0.1
 # A body that takes longer to come, in seconds, is slow: who sends it does not count as one who will soon want a place.
 SLOW = 0.1
+
+log = logging.getLogger("servicio.admission")
 
 
 class Busy(Exception):
@@ -21,39 +26,38 @@ class Busy(Exception):
         self.reason = reason
 
 
-class _Waiter:
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-        self.admitted = False
-        self.turn = threading.Lock()
-        self.turn.acquire()
+class Job(Hashable, Protocol):
+    """What somebody wants a place for. One of the two is called, once, in whatever thread; neither may raise."""
+
+    def run(self) -> None:
+        """There is a place."""
+
+    def refuse(self, reason: str) -> None:
+        """There is none, and `Busy` says why in the same words."""
 
 
 class _Span:
-    """Has ``time`` in ``times`` under the thread's number, from its making to the end of its `with`.
+    """Has ``time`` in ``times`` under ``key``, from its making to the end of its `with`.
 
     A class, because `contextmanager` takes three times as long.
     """
 
-    __slots__ = ("_end", "_thread", "_times")
+    __slots__ = ("_key", "_times")
 
-    def __init__(self, times: dict[int, float], time: float, end: Callable[[], None] | None = None):
+    def __init__(self, times: dict[Hashable, float], key: Hashable, time: float):
         self._times = times
-        self._thread = threading.get_ident()
-        self._end = end
-        times[self._thread] = time
+        self._key = key
+        times[key] = time
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        del self._times[self._thread]
-        if self._end is not None:
-            self._end()
+        del self._times[self._key]
 
 
 class Admission:
-    """``running`` jobs at a time, ``waiting`` more in the order they came, the rest is refused at once.
+    """``running`` jobs at a time, each in a thread, ``waiting`` more in the order they came, the rest is refused.
 
     A queue that takes up a burst is good; one that stands only makes everybody wait. So when it has not been empty for
     ``BURST`` seconds nobody waits longer than ``standing_wait`` (Nichols and Jacobson, Controlling Queue Delay, 2012;
@@ -63,63 +67,99 @@ class Admission:
     """
 
     def __init__(self, *, running: int, waiting: int, reading: int, job_timeout: float, standing_wait: float):
-        self._places = running
+        self._most_running = running
         self._most_waiting = waiting
         self._most_reading = reading
         self._job_timeout = job_timeout
         self._standing_wait = standing_wait
         self._empty_at = time.monotonic()
         self._lock = threading.Lock()
-        self._taken = 0
-        self._queue: deque[_Waiter] = deque()
+        self._running = 0
+        self._given: SimpleQueue[Job] = SimpleQueue()
+        # when it came, until when it may wait
+        self._queue: deque[tuple[float, float, Job]] = deque()
         self._closed = False
-        # thread → deadline, thread → begin; one writer for each key, so they need no lock
-        self._jobs: dict[int, float] = {}
-        self._reading: dict[int, float] = {}
-        self._guests: dict[int, float] = {}
+        # thread → deadline, guest → begin; one writer for each key, so they need no lock
+        self._deadlines: dict[Hashable, float] = {}
+        self._guests: dict[Hashable, float] = {}
+        self._reading: dict[Hashable, float] = {}
+        for number in range(running):
+            threading.Thread(target=self._work, name=f"place {number}", daemon=True).start()
 
     @property
     def full(self) -> bool:
         """Whether as many guests are here as can run and wait, not counting those whose bodies are slow to come.
 
-        It counts guests and not those in the queue: under load many threads are still on their way there, and refused
-        when they arrive, which costs ten times as much.
+        It counts guests and not those in the queue: many may be on their way there, and to refuse them when they
+        arrive costs more.
         """
-        most = self._places + self._most_waiting
+        most = self._most_running + self._most_waiting
         if self._closed or len(self._guests) < most:
             return self._closed
         return len(self._guests) - self._slow() >= most
 
-    def guest(self) -> _Span:
-        """For `with`: a request that has been let in, and will read its body and ask for a place."""
-        return _Span(self._guests, time.monotonic())
+    def let_in(self, guest: Hashable) -> None:
+        """Somebody who will send a body and ask for a place, and counts until he is dismissed."""
+        self._guests[guest] = time.monotonic()
 
-    def place(self, patience: float) -> _Span:
-        """For `with`: a place to run in, after a wait of at most ``patience`` seconds; raises Busy."""
-        self._enter(patience)
-        return _Span(self._jobs, time.monotonic() + self._job_timeout, self._leave)
+    def dismiss(self, guest: Hashable) -> None:
+        """He has his answer; it may be said twice."""
+        self._guests.pop(guest, None)
+
+    def read(self, guest: Hashable) -> None:
+        """A guest receives a body, which takes as long as the client likes; raises Busy when too many do."""
+        if len(self._reading) >= self._most_reading and self._slow() >= self._most_reading:
+            raise Busy("reading")
+        self._reading[guest] = time.monotonic()
+
+    def have_read(self, guest: Hashable) -> None:
+        """The body is here, or given up; it may be said twice."""
+        self._reading.pop(guest, None)
+
+    def submit(self, job: Job, patience: float) -> None:
+        """Run it, now or after a wait of at most ``patience`` seconds; raises Busy when it can do neither."""
+        with self._lock:
+            now = time.monotonic()
+            if self._closed:
+                raise Busy("ending")
+            if self._running < self._most_running:
+                self._running += 1
+                self._empty_at = now
+                self._given.put(job)
+                return
+            if len(self._queue) >= self._most_waiting:
+                raise Busy("full")
+            if now - self._empty_at > BURST:
+                patience = min(patience, self._standing_wait)
+            self._queue.append((now, now + patience, job))
+
+    def expire(self) -> None:
+        """Refuse those who have waited for as long as they may; to be called every now and then."""
+        with self._lock:
+            now = time.monotonic()
+            late = [waiter for waiter in self._queue if waiter[1] <= now]
+            for waiter in late:
+                self._queue.remove(waiter)
+        for _, _, job in late:
+            job.refuse("waited")
 
     def job(self, timeout: float) -> _Span:
         """For `with`: a job that needs no place, with a deadline in ``timeout`` seconds: loading the model."""
-        return _Span(self._jobs, time.monotonic() + timeout)
-
-    def reader(self) -> _Span:
-        """For `with`: receive a body, which takes as long as the client likes; raises Busy when too many do."""
-        if len(self._reading) >= self._most_reading and self._slow() >= self._most_reading:
-            raise Busy("reading")
-        return _Span(self._reading, time.monotonic())
+        return _Span(self._deadlines, threading.get_ident(), time.monotonic() + timeout)
 
     def close(self) -> None:
         """Refuse everybody from now on, those who wait too."""
         with self._lock:
             self._closed = True
-            while self._queue:
-                self._queue.popleft().turn.release()
+            waiting = [job for _, _, job in self._queue]
+            self._queue.clear()
+        for job in waiting:
+            job.refuse("ending")
 
     @property
     def running(self) -> int:
         """Places that are taken."""
-        return self._taken
+        return self._running
 
     @property
     def waiting(self) -> int:
@@ -130,52 +170,53 @@ class Admission:
     def wait_since(self) -> float:
         """When the first in the queue came, by the monotonic clock; 0 when nobody waits."""
         with self._lock:
-            return self._queue[0].since if self._queue else 0.0
+            return self._queue[0][0] if self._queue else 0.0
+
+    @property
+    def reading(self) -> int:
+        """Requests whose body is on its way."""
+        return len(self._reading)
+
+    def reading_since(self, time: float) -> list[Hashable]:
+        """Guests whose bodies have been on their way since ``time``, by the monotonic clock, or longer."""
+        return [guest for guest, begun in list(self._reading.items()) if begun <= time]
 
     def deadlines(self) -> list[float]:
         """Of the jobs that run, by the monotonic clock."""
-        return list(self._jobs.values())
-
-    def reading_since(self) -> list[float]:
-        """When the bodies began that are on their way, by the monotonic clock."""
-        return list(self._reading.values())
+        return list(self._deadlines.values())
 
     def _slow(self) -> int:
         """How many bodies are slow to come."""
-        late = time.monotonic() - SLOW
-        return sum(begun < late for begun in self.reading_since())
+        return len(self.reading_since(time.monotonic() - SLOW))
 
-    def _enter(self, patience: float) -> None:
-        with self._lock:
-            if self._closed:
-                raise Busy("ending")
-            if self._taken < self._places:
-                self._taken += 1
-                self._empty_at = time.monotonic()
-                return
-            if len(self._queue) >= self._most_waiting:
-                raise Busy("full")
-            waiter = _Waiter()
-            self._queue.append(waiter)
-            if waiter.since - self._empty_at > BURST:
-                patience = min(patience, self._standing_wait)
-        waiter.turn.acquire(timeout=max(0.0, patience))
-        with self._lock:
-            if waiter.admitted:
-                return
-            if self._closed:
-                raise Busy("ending")
-            self._queue.remove(waiter)
-            raise Busy("waited")
+    def _work(self) -> None:
+        """A place."""
+        job: Job | None
+        while job := self._given.get():
+            while job is not None:
+                with self.job(self._job_timeout):
+                    try:
+                        job.run()
+                    except Exception:  # whatever it is, the place is for the next one
+                        log.exception("a job failed")
+                job = self._next()
 
-    def _leave(self) -> None:
+    def _next(self) -> Job | None:
+        """Who has the place now: the first in the queue, so that nobody who comes now overtakes it."""
+        late: list[Job] = []
+        found = None
         with self._lock:
-            if self._queue:
-                # the place goes to the first in the queue, so nobody who comes now overtakes it
-                waiter = self._queue.popleft()
-                waiter.admitted = True
-                waiter.turn.release()
-            else:
-                self._taken -= 1
+            now = time.monotonic()
+            while self._queue and found is None:
+                _, until, job = self._queue.popleft()
+                if until > now:
+                    found = job
+                else:
+                    late.append(job)
+            if found is None:
+                self._running -= 1
             if not self._queue:
-                self._empty_at = time.monotonic()
+                self._empty_at = now
+        for job in late:
+            job.refuse("waited")
+        return found

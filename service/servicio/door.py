@@ -1,123 +1,344 @@
 """What every request passes before and after Flask: its id, its place, its headers, its line in the log, its count.
 
-It is WSGI and not Flask because it is done for every request: here it takes a third of the time, and a request for
-which there is no place is refused before Flask does any work.
+It speaks RSGI, which is Granian's asynchronous interface. An event loop looks at each request as soon as it has come:
+the whole queue is seen, what finds no place is refused for little, and who sends a body slowly holds nobody up. What
+asks the model is run, as WSGI, in the threads of the admission; what does not, in the loop.
 """
 
 from __future__ import annotations
 
+import asyncio
+import io
 import logging
 import random
 import re
+import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from servicio import metrics
-from servicio.admission import Admission
+from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
+
+from servicio import logs, metrics
+from servicio.admission import Admission, Busy
 from servicio.board import Board
-from servicio.logs import RequestLog
-from servicio.problem import BUSY, PROBLEM, document
+from servicio.problem import BUSY, DEFECT, PROBLEM, document
+from servicio.settings import Settings
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 MODEL_PATHS = frozenset({"/api/v1/modelo", "/api/v2/modelo"})
 ROUTES = MODEL_PATHS | {"/", "/api/v1/status", "/openapi.json"}
 REQUEST_ID = "servicio.request_id"  # in WSGI's environment
-INTERVAL = 0.2  # seconds
+INTERVAL = 0.2  # how often refusals are counted, in seconds
+TICK = 0.05  # how often the loop looks for who has waited too long, in seconds
 
 _DECENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_MILLISECONDS = re.compile(r"[1-9][0-9]{0,8}")
+
+# What is the same in every request's environment, or told to nobody here.
+_WSGI: WSGIEnvironment = {
+    "SCRIPT_NAME": "",
+    "SERVER_NAME": "servicio",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
 
 log = logging.getLogger("servicio.door")
+
+
+class _Request:
+    """A request, from when it has come until it is answered; for a call of the model, what `Admission` has as a job."""
+
+    __slots__ = ("answered", "begun", "body", "door", "headers", "id", "method", "path", "protocol", "query")
+    answered: asyncio.Future[None]
+
+    def __init__(self, door: Door, scope: Scope, protocol: HTTPProtocol):
+        self.begun = time.perf_counter()
+        self.door = door
+        self.protocol = protocol
+        # each look at the scope makes them anew
+        self.headers = headers = scope.headers
+        self.method = scope.method
+        self.path = scope.path
+        self.query = scope.query_string
+        self.body = b""
+        asked = headers.get("x-request-id", "")
+        self.id = asked if _DECENT_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+
+    def run(self) -> None:
+        """In a thread of the admission."""
+        self.door.serve(self)
+        self.door.end(self)
+
+    def refuse(self, reason: str) -> None:
+        """In whatever thread."""
+        self.door.refuse(self, reason)
+        self.door.end(self)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether one is on its way."""
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
+
+    def environ(self) -> WSGIEnvironment:
+        """As WSGI has it (PEP 3333)."""
+        environ = _WSGI | {
+            REQUEST_ID: self.id,
+            "REQUEST_METHOD": self.method,
+            "PATH_INFO": self.path.encode().decode("latin-1"),
+            "QUERY_STRING": self.query,
+            "wsgi.input": io.BytesIO(self.body),
+        }
+        for name, value in self.headers.items():
+            if name == "transfer-encoding":  # that was on the way to here
+                continue
+            variable = _variable(name)
+            environ[variable] = f"{environ[variable]},{value}" if variable in environ else value
+        if self.body:
+            environ["CONTENT_LENGTH"] = str(len(self.body))
+        return environ
 
 
 class Door:
     """Wraps ``app``: calls of the model are let in while ``admission`` is not full; all others always are.
 
-    What is refused here is counted and logged together, every ``INTERVAL`` seconds: the dearer a refusal is, the less
-    is left for those who are let in.
+    What is answered and refused is counted and logged together, every ``INTERVAL`` seconds: the more each costs, the
+    less is left for those who are let in.
     """
+
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(
         self,
         app: WSGIApplication,
         admission: Admission,
         board: Board,
+        settings: Settings,
         *,
-        retry_after: int,
         headers: Mapping[str, str],
-        log: RequestLog | None,
     ):
         self._app = app
         self._admission = admission
         self._board = board
+        self._settings = settings
+        self._deadline_header = settings.deadline_header.lower()
         self._headers = list(headers.items())
-        self._log = log
-        self._refusal = document(503, BUSY["full"])
-        fixed = [("Content-Type", PROBLEM), ("Content-Length", str(len(self._refusal)))]
-        self._refused_with = [[*fixed, ("Retry-After", str(seconds + 1))] for seconds in range(retry_after)]
-        self._refused: deque[None] = deque()
-        threading.Thread(target=self._tell, name="refusals", daemon=True).start()
+        self._refused: deque[str] = deque()
+        self._answered: deque[tuple[float, _Request, int, float]] = deque()
+        self._late: set[asyncio.Task[Any]] = set()
+        # Of requests that have their answer. To wake the loop for each of them would cost more than it is worth: their
+        # coroutines end when it next has something to do.
+        self._served: deque[asyncio.Future[None]] = deque()
+        self.ticked = 0.0
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """As WSGI (PEP 3333) has it."""
-        begun = time.perf_counter()
-        path = environ["PATH_INFO"]
-        asked = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = asked if _DECENT_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
-        environ[REQUEST_ID] = request_id
-        more = [("X-Request-ID", request_id), *self._headers]
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Granian calls it before the first request."""
+        self._loop = loop
+        self._tick()
+        threading.Thread(target=self._tell, name="requests", daemon=True).start()
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Granian calls it after the last request."""
+        self.tell()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Granian calls it for each request."""
+        if self._served:
+            self._end_served()
+        request = _Request(self, scope, protocol)
+        if request.path not in MODEL_PATHS:
+            self.serve(request)
+        elif self._admission.full:
+            self.refuse(request, "full")
+        else:
+            await self._let_in(request)
+
+    async def _let_in(self, request: _Request) -> None:
+        admission = self._admission
+        admission.let_in(request)
+        task = None
+        try:
+            patience = self._patience(request)
+            if request.has_body:
+                task = asyncio.current_task()
+                admission.read(task)
+                request.body = await self._body(request)
+                admission.have_read(task)
+            request.answered = self._loop.create_future()
+            admission.submit(request, patience)
+            await request.answered
+        except Busy as busy:
+            self.refuse(request, busy.reason)
+        except _Wrong as wrong:
+            self._problem(request, wrong)
+        except (ProtocolClosed, ProtocolError):
+            self._problem(request, _Wrong(400, "The body ended before its length."))
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            self._late.discard(task)
+            self._problem(request, _Wrong(408, f"The body did not come within {self._settings.read_timeout:g} s."))
+        finally:
+            admission.have_read(task)
+            admission.dismiss(request)
+
+    def _body(self, request: _Request) -> Awaitable[bytes]:
+        """The body; of one that is too long no more than shows that it is."""
+        length = request.headers.get("content-length")
+        if length is None:
+            return self._pieces(request)
+        return request.protocol() if int(length) <= self._settings.max_bytes else _nothing()
+
+    async def _pieces(self, request: _Request) -> bytes:
+        received = b""
+        async for piece in request.protocol:
+            received += piece
+            if len(received) > self._settings.max_bytes:
+                break
+        return received
+
+    def _patience(self, request: _Request) -> float:
+        """How long a request may wait for a place, in seconds."""
+        asked = request.headers.get(self._deadline_header)
+        if asked is None:
+            return self._settings.max_wait
+        if not _MILLISECONDS.fullmatch(asked):
+            raise _Wrong(400, f"{self._settings.deadline_header} must be a positive whole number of milliseconds.")
+        return min(self._settings.max_wait, int(asked) / 1000)
+
+    def serve(self, request: _Request) -> None:
+        """Have Flask answer, and send it, whole."""
+        try:
+            code, headers, answer = self._from_flask(request)
+        except Exception:
+            log.exception("unexpected error", extra={"request_id": request.id})
+            code, answer = 500, _document(500, DEFECT)
+            headers = _headers_of(answer)
+        request.protocol.response_bytes(code, headers + self._more(request), answer)
+        self._count(request, code)
+
+    def _from_flask(self, request: _Request) -> tuple[int, list[tuple[str, str]], bytes]:
+        told: list[tuple[int, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
+            told.append((int(status[:3]), headers))
+
+        pieces = self._app(request.environ(), start_response)
+        try:
+            answer = b"".join(pieces)
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+        return *told[-1], answer
+
+    def refuse(self, request: _Request, reason: str) -> None:
+        """There is no place."""
+        self._refused.append(reason)
+        # those who are refused together do not come back together
+        headers = random.choice(_refusals(self._settings.retry_after, reason))  # noqa: S311
+        request.protocol.response_bytes(503, headers + self._more(request), _document(503, BUSY[reason]))
+
+    def end(self, request: _Request) -> None:
+        """A call of the model has its answer; in whatever thread."""
+        self._admission.dismiss(request)
+        self._served.append(request.answered)
+
+    def _problem(self, request: _Request, wrong: _Wrong) -> None:
+        answer = _document(wrong.code, str(wrong))
+        headers = [*_headers_of(answer), ("Connection", "close")]
+        request.protocol.response_bytes(wrong.code, headers + self._more(request), answer)
+        self._count(request, wrong.code)
+
+    def _more(self, request: _Request) -> list[tuple[str, str]]:
+        more = [("X-Request-ID", request.id), *self._headers]
         if self._board.draining:
             more.append(("Connection", "close"))
-        if path in MODEL_PATHS and self._admission.full:
-            self._refused.append(None)
-            # those who are refused together do not come back together
-            start_response("503 Service Unavailable", random.choice(self._refused_with) + more)  # noqa: S311
-            return [self._refusal]
+        return more
 
-        def answer(status: str, headers: list[tuple[str, str]], *exception: Any) -> Any:
-            self._count(environ, path, int(status[:3]), request_id, time.perf_counter() - begun)
-            return start_response(status, headers + more, *exception)
+    def _tick(self) -> None:
+        self.ticked = now = time.monotonic()
+        self._end_served()
+        self._admission.expire()
+        for task in self._admission.reading_since(now - self._settings.read_timeout):
+            if isinstance(task, asyncio.Task):
+                self._late.add(task)
+                task.cancel()
+        self._loop.call_later(TICK, self._tick)
 
-        if path in MODEL_PATHS:
-            with self._admission.guest():
-                return self._inside(environ, answer)
-        return self._inside(environ, answer)
+    def _end_served(self) -> None:
+        while self._served:
+            self._served.popleft().set_result(None)
 
-    def _inside(self, environ: WSGIEnvironment, answer: StartResponse) -> list[bytes]:
-        """The whole answer in one piece: the server lets go of the interpreter's lock for each piece that it sends."""
-        body = self._app(environ, answer)
-        try:
-            return [b"".join(body)]
-        finally:
-            if hasattr(body, "close"):
-                body.close()
+    def _count(self, request: _Request, code: int) -> None:
+        self._answered.append((time.time(), request, code, time.perf_counter() - request.begun))
+
+    def tell(self) -> None:
+        """Count and log what was answered and refused since it was last called."""
+        lines = []
+        for _ in range(len(self._answered)):
+            at, request, code, seconds = self._answered.popleft()
+            route = request.path if request.path in ROUTES else metrics.OTHER
+            method = request.method if request.method in metrics.METHODS else metrics.OTHER
+            metrics.answered(route, method, code, seconds)
+            found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+            trace_id = found[1] if found else None
+            told = {"request_id": request.id, "trace_id": trace_id, "method": method, "route": route, "code": code}
+            told["ms"] = round(seconds * 1000, 3)
+            lines.append((at, told))
+        if self._settings.log_requests:
+            logs.write_requests(lines)
+        refused = Counter(self._refused.popleft() for _ in range(len(self._refused)))
+        for reason, count in refused.items():
+            metrics.refused(reason, count)
+            log.warning("%d requests refused: %s", count, reason)
 
     def _tell(self) -> None:
         while True:
             time.sleep(INTERVAL)
-            count = len(self._refused)
-            if count:
-                for _ in range(count):
-                    self._refused.popleft()
-                metrics.refused("full", count)
-                log.warning("%d requests refused: no place", count)
+            self.tell()
 
-    def _count(self, environ: WSGIEnvironment, path: str, code: int, request_id: str, seconds: float) -> None:
-        route = path if path in ROUTES else metrics.OTHER
-        method = environ["REQUEST_METHOD"]
-        metrics.answered(route, method, code, seconds)
-        if self._log is not None:
-            found = _TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-            self._log.append(
-                request_id=request_id,
-                trace_id=found[1] if found else None,
-                method=method if method in metrics.METHODS else metrics.OTHER,
-                route=route,
-                code=code,
-                ms=round(seconds * 1000, 3),
-            )
+
+async def _nothing() -> bytes:
+    return b""
+
+
+class _Wrong(Exception):
+    """A request that the door cannot take, and the status that says so."""
+
+    def __init__(self, code: int, detail: str):
+        super().__init__(detail)
+        self.code = code
+
+
+@lru_cache(maxsize=256)
+def _variable(header: str) -> str:
+    variable = header.upper().replace("-", "_")
+    return variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"
+
+
+@lru_cache
+def _document(status: int, detail: str) -> bytes:
+    return document(status, detail)
+
+
+def _headers_of(problem: bytes) -> list[tuple[str, str]]:
+    return [("Content-Type", PROBLEM), ("Content-Length", str(len(problem)))]
+
+
+@lru_cache
+def _refusals(retry_after: int, reason: str) -> list[list[tuple[str, str]]]:
+    """The headers of a refusal, for each time after which one may be told to come back."""
+    fixed = _headers_of(_document(503, BUSY[reason]))
+    return [[*fixed, ("Retry-After", str(seconds + 1))] for seconds in range(retry_after)]

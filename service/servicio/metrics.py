@@ -37,7 +37,7 @@ METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"}
 
 def answered(route: str, method: str, code: int, seconds: float) -> None:
     """A request was answered."""
-    _seconds_of(route, method if method in METHODS else OTHER, code).observe(seconds)
+    _seconds_of(route, method, code).observe(seconds)
 
 
 def refused(reason: str, requests: int = 1) -> None:

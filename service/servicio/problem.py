@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from http import HTTPStatus
 
 from flask import Response
@@ -17,6 +16,7 @@ BUSY = {
     "reading": "Too many requests are still being received; come back later.",
     "ending": "This worker is being replaced; come back in a moment.",
 }
+DEFECT = "The service failed; the error is in its log."
 
 
 class Unprocessable(HTTPException):
@@ -39,8 +39,3 @@ def document(status: int, detail: str) -> bytes:
     """The problem itself."""
     members = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return json.dumps(members, ensure_ascii=False).encode()
-
-
-def come_back(longest: int) -> str:
-    """A Retry-After of 1 to ``longest`` seconds, so that those who were refused together do not come back together."""
-    return str(random.randint(1, longest))  # noqa: S311 — nothing secret

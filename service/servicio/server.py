@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.server.mp import MPServer, WorkerProcess
 
@@ -24,8 +24,6 @@ from servicio import admin, capture, logs, signals, worker
 from servicio.board import Board
 from servicio.settings import Settings
 
-# Beside those that run, wait or receive: enough to refuse the rest and to answer what needs no model.
-SPARE_THREADS = 4
 HEADER_TIMEOUT = 10_000  # milliseconds
 # Of a worker, idle ones too. Granian accepts no more: who comes then waits, unseen, until one of them is closed.
 CONNECTIONS = 8192
@@ -42,11 +40,11 @@ class Server(MPServer):
             "servicio",
             address=settings.host,
             port=settings.port,
-            interface=Interfaces.WSGI,
+            interface=Interfaces.RSGI,
+            loop=Loops.uvloop,
             http=HTTPModes.http1,
             websockets=False,
             workers=settings.workers,
-            blocking_threads=settings.running + settings.waiting + settings.reading + SPARE_THREADS,
             backpressure=_connections(),
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
             respawn_failed_workers=True,

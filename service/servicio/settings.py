@@ -44,11 +44,8 @@ class Settings(BaseSettings):
         "X-Request-Timeout-Ms",
         description="Header in which a client says how many milliseconds it will wait; it does not wait longer.",
     )
-    reading: int = Count(32, description="Requests of a worker whose body may be on its way at the same time.")
-    read_timeout: float = Seconds(
-        10,
-        description="A body is late after this many seconds; when all places of `reading` are late, the worker ends.",
-    )
+    reading: int = Count(256, description="Requests of a worker whose body may be slow to come at the same time.")
+    read_timeout: float = Seconds(10, description="A body that takes longer, in seconds, is given up.")
     max_characters: int = Count(10_000, description="Longest text, in characters.")
     max_bytes: int = Count(65_536, description="Largest body, in bytes.")
 

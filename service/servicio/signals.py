@@ -13,10 +13,7 @@ TAKEN = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1,
 
 
 def take() -> None:
-    """From now on the handlers that `signal.signal` set are called by a thread; call it before any other is started.
-
-    A forked process has to call it again.
-    """
+    """From now on the handlers that `signal.signal` set are called by a thread; call it before any other is started."""
     signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
     threading.Thread(target=_take, name="signals", daemon=True).start()
 

@@ -10,10 +10,9 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from flask import Request
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
-from servicio.admission import Admission
 from servicio.problem import Unprocessable
 from servicio.settings import Settings
 
@@ -31,12 +30,13 @@ def from_query(request: Request, settings: Settings) -> str:
     return _checked(request.args.get("texto", ""), settings)
 
 
-def from_body(request: Request, settings: Settings, admission: Admission) -> str:
-    """The body: text/plain in its charset, or a JSON string or object with ``texto``; raises Busy."""
+def from_body(request: Request, settings: Settings) -> str:
+    """The body: text/plain in its charset, or a JSON string or object with ``texto``."""
     kind, charset = _type(request.environ.get("CONTENT_TYPE", ""))
-    with admission.reader():
-        raw = request.get_data(cache=False)
-    text = _decoded(raw, charset, "body")
+    if int(request.environ.get("CONTENT_LENGTH") or 0) > settings.max_bytes:
+        raise RequestEntityTooLarge(f"The body is too long; the most is {settings.max_bytes} bytes.")
+    # the door has received it, whole
+    text = _decoded(request.environ["wsgi.input"].read(), charset, "body")
     return _checked(_json(text) if kind == "application/json" else text, settings)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from servicio.admission import Admission
 from servicio.board import Slot
+from servicio.door import Door
 from servicio.model import Model, golden
 from servicio.settings import Settings
 
@@ -34,6 +35,7 @@ class Watchdog:
         self._admission = admission
         self._slot = slot
         self._parent = os.getppid()
+        self._door: Door | None = None
 
     def start(self) -> None:
         """Watch from now on, in a thread."""
@@ -44,6 +46,10 @@ class Watchdog:
     def try_model(self, model: Model) -> None:
         """Ask the model for a prediction every now and then, in a thread: liveness is built on that call."""
         threading.Thread(target=self._canary, args=(model,), name="canary", daemon=True).start()
+
+    def watch_loop(self, door: Door) -> None:
+        """The event loop must not stand still either."""
+        self._door = door
 
     def _watch(self) -> None:
         while True:
@@ -56,11 +62,11 @@ class Watchdog:
         settings, admission = self._settings, self._admission
         faulthandler.dump_traceback_later(settings.stuck_timeout, exit=True, file=sys.stderr)
         now = time.monotonic()
-        deadlines, reading = admission.deadlines(), admission.reading_since()
+        deadlines = admission.deadlines()
         self._slot.beat(
             running=admission.running,
             waiting=admission.waiting,
-            reading=len(reading),
+            reading=admission.reading,
             wait_since=admission.wait_since,
             deadline=min(deadlines, default=0.0),
         )
@@ -68,8 +74,8 @@ class Watchdog:
             return "the main process is gone"
         if deadlines and min(deadlines) < now:
             return "a job is past its deadline"
-        if len(reading) >= settings.reading and max(reading) < now - settings.read_timeout:
-            return "every body that is on its way is late"
+        if self._door is not None and 0 < self._door.ticked < now - settings.stuck_timeout:
+            return "its event loop stands still"
         threads = len(list(Path("/proc/self/task").iterdir()))
         if threads > settings.max_threads:
             return f"it has {threads} threads: some code leaks them"

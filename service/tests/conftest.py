@@ -23,7 +23,6 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 from servicio import model as models
-from servicio.admission import Admission
 from servicio.api import create_app
 from servicio.board import Board
 from servicio.settings import Settings
@@ -224,6 +223,4 @@ def service() -> Iterator[Service]:
 
 def application(board: Board | None = None, **settings: Any) -> Flask:
     """The application in this process, with the real model."""
-    given = Settings(**settings)
-    admission = Admission(running=2, waiting=2, reading=2, job_timeout=5, standing_wait=1)
-    return create_app(given, models.load(), admission, board or Board(1))
+    return create_app(Settings(**settings), models.load(), board or Board(1))

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 
 import pytest
 from servicio.admission import Admission, Busy
@@ -11,178 +10,220 @@ from servicio.admission import Admission, Busy
 from tests.conftest import eventually
 
 
-class Holder:
-    """Takes a place in a thread of its own, and keeps it until it is told to let go."""
+class Held:
+    """A job that keeps its place until it is told to let go."""
 
-    def __init__(self, admission: Admission, pool: ThreadPoolExecutor, patience: float = 5):
+    def __init__(self, order: list[Held] | None = None) -> None:
         self._go = threading.Event()
+        self._order = order
         self.entered = threading.Event()
-        self.done: Future[None] = pool.submit(self._hold, admission, patience)
+        self.ended = threading.Event()
+        self.refused = ""
 
-    def _hold(self, admission: Admission, patience: float) -> None:
-        with admission.guest(), admission.place(patience):
-            self.entered.set()
-            assert self._go.wait(5)
+    def run(self) -> None:
+        if self._order is not None:
+            self._order.append(self)
+        self.entered.set()
+        assert self._go.wait(5)
+        self.ended.set()
+
+    def refuse(self, reason: str) -> None:
+        self.refused = reason
+        self.ended.set()
 
     def leave(self) -> None:
         self._go.set()
-        self.done.result(5)
+        assert self.ended.wait(5)
+
+
+Hold = Callable[..., Held]
 
 
 @pytest.fixture
-def hold() -> Callable[..., Holder]:
-    pool = ThreadPoolExecutor(16)
-    return lambda admission, patience=5.0: Holder(admission, pool, patience)
+def hold() -> Iterator[Hold]:
+    """Submit a job that holds its place; all of them let go at the end."""
+    held: list[Held] = []
+
+    def submit(admission: Admission, patience: float = 5, order: list[Held] | None = None) -> Held:
+        held.append(Held(order))
+        admission.submit(held[-1], patience)
+        return held[-1]
+
+    yield submit
+    for job in held:
+        job._go.set()
 
 
-def make(running: int = 1, waiting: int = 1, standing_wait: float = 5) -> Admission:
-    return Admission(running=running, waiting=waiting, reading=1, job_timeout=5, standing_wait=standing_wait)
+def make(running: int = 1, waiting: int = 1, standing_wait: float = 5, reading: int = 1) -> Admission:
+    return Admission(running=running, waiting=waiting, reading=reading, job_timeout=5, standing_wait=standing_wait)
 
 
-def state(admission: Admission) -> tuple[int, bool]:
-    """How many wait, and whether the next would be refused."""
-    return admission.waiting, admission.full
-
-
-def reason(admission: Admission, patience: float = 0.01) -> str:
-    with pytest.raises(Busy) as busy, admission.place(patience):
-        pass
+def reason(admission: Admission) -> str:
+    with pytest.raises(Busy) as busy:
+        admission.submit(Held(), 5)
     return busy.value.reason
 
 
-def test_so_many_run_so_many_wait_and_the_rest_is_refused_at_once(hold: Callable[..., Holder]) -> None:
+def is_full(admission: Admission) -> bool:
+    """A function, for the type checker would take a property for what it was the last time."""
+    return admission.full
+
+
+def free(admission: Admission) -> bool:
+    return (admission.running, admission.waiting, admission.deadlines()) == (0, 0, [])
+
+
+def test_so_many_run_so_many_wait_and_the_rest_is_refused_at_once(hold: Hold) -> None:
     admission = make(running=2, waiting=1)
     first, second = hold(admission), hold(admission)
     assert first.entered.wait(5) and second.entered.wait(5)
-    assert state(admission) == (0, False)
+    assert len(admission.deadlines()) == 2
     third = hold(admission)
-    eventually(lambda: admission.waiting == 1, "third waits")
-    assert state(admission) == (1, True)
+    assert (admission.running, admission.waiting) == (2, 1)
     assert admission.wait_since > 0
-    begun = time.monotonic()
-    assert reason(admission, patience=5) == "full"
-    assert time.monotonic() - begun < 0.1
+    assert reason(admission) == "full"
     first.leave()
     assert third.entered.wait(5)
     second.leave()
     third.leave()
-    assert (admission.running, admission.waiting, admission.deadlines()) == (0, 0, [])
+    eventually(lambda: free(admission), "nobody is left")
 
 
-def test_who_waited_too_long_is_refused_and_leaves_the_queue(hold: Callable[..., Holder]) -> None:
-    admission = make()
-    first = hold(admission)
-    assert first.entered.wait(5)
-    assert reason(admission) == "waited"
-    assert admission.waiting == 0
+def test_who_waited_too_long_is_refused_and_leaves_the_queue(hold: Hold) -> None:
+    admission = make(waiting=2)
+    hold(admission)
+    hurried, patient = hold(admission, 0.01), hold(admission)
+    time.sleep(0.02)
+    admission.expire()
+    assert (hurried.refused, patient.refused, admission.waiting) == ("waited", "", 1)
+
+
+def test_who_waited_too_long_is_refused_when_his_turn_comes(hold: Hold) -> None:
+    admission = make(waiting=2)
+    first, hurried, patient = hold(admission), hold(admission, 0.01), hold(admission)
+    time.sleep(0.02)
     first.leave()
+    assert patient.entered.wait(5)
+    assert (hurried.refused, hurried.entered.is_set()) == ("waited", False)
 
 
-def test_nobody_overtakes(hold: Callable[..., Holder]) -> None:
+def test_nobody_overtakes(hold: Hold) -> None:
     admission = make(waiting=5)
-    first = hold(admission)
-    assert first.entered.wait(5)
-    waiting: list[Holder] = []
-    for _ in range(5):
-        waiting.append(hold(admission))
-        eventually(lambda: admission.waiting == len(waiting), "it waits")
-    for begun, one in enumerate([first, *waiting]):
-        assert one.entered.wait(5)
-        assert [other.entered.is_set() for other in waiting] == [True] * begun + [False] * (5 - begun)
-        one.leave()
+    order: list[Held] = []
+    jobs = [hold(admission, order=order) for _ in range(6)]
+    for begun, job in enumerate(jobs):
+        assert job.entered.wait(5)
+        assert order == jobs[: begun + 1]
+        job.leave()
 
 
-def test_in_a_queue_that_stands_nobody_waits_long(hold: Callable[..., Holder]) -> None:
-    admission = make(standing_wait=0.05)
+def test_in_a_queue_that_stands_nobody_waits_long(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servicio.admission.BURST", 0.1)
+    admission = make(waiting=3, standing_wait=0.01)
     first = hold(admission)
     assert first.entered.wait(5)
-    begun = time.monotonic()
-    with pytest.raises(Busy, match="waited"):
-        hold(admission, 0.3).done.result(5)
-    assert time.monotonic() - begun > 0.25, "a burst may wait"
-    begun = time.monotonic()
-    with pytest.raises(Busy, match="waited"):
-        hold(admission, 5).done.result(5)
-    assert time.monotonic() - begun < 0.25, "the queue has been there for long"
+    of_a_burst = hold(admission)
+    time.sleep(0.12)
+    in_a_standing_queue = hold(admission)
+    time.sleep(0.02)
+    admission.expire()
+    assert (of_a_burst.refused, in_a_standing_queue.refused) == ("", "waited")
+    of_a_burst._go.set()
     first.leave()
+    eventually(lambda: free(admission), "the queue is empty")
+    hold(admission)
     again = hold(admission)
-    assert again.entered.wait(5)
-    assert reason(admission, patience=0.2) == "waited"
-    again.leave()
+    time.sleep(0.02)
+    admission.expire()
+    assert again.refused == "", "it has been empty"
 
 
-def test_closing_sends_away_those_who_wait(hold: Callable[..., Holder]) -> None:
+def test_closing_sends_away_those_who_wait(hold: Hold) -> None:
     admission = make()
-    first = hold(admission)
+    first, second = hold(admission), hold(admission)
     assert first.entered.wait(5)
-    second = hold(admission)
-    eventually(lambda: admission.waiting == 1, "second waits")
     admission.close()
-    with pytest.raises(Busy, match="ending"):
-        second.done.result(5)
+    assert second.refused == "ending"
     assert reason(admission) == "ending"
     assert admission.full
     first.leave()
 
 
-def test_a_place_is_given_back_whatever_happens() -> None:
+def test_a_place_is_given_back_whatever_happens(hold: Hold, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Held):
+        def run(self) -> None:
+            raise ZeroDivisionError
+
     admission = make()
-    with pytest.raises(ZeroDivisionError), admission.place(1):
-        raise ZeroDivisionError
-    assert (admission.running, admission.deadlines()) == (0, [])
+    admission.submit(Broken(), 1)
+    eventually(lambda: free(admission), "it is over")
+    assert "ZeroDivisionError" in caplog.text
+    assert hold(admission).entered.wait(5)
 
 
 def test_many_threads_never_run_more_than_there_are_places() -> None:
     admission = make(running=3, waiting=4)
-    most, now, outcomes = [0], [0], {"ran": 0, "refused": 0}
     lock = threading.Lock()
+    now, most, outcomes = [0], [0], {"ran": 0, "refused": 0}
+
+    class Short:
+        def run(self) -> None:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            time.sleep(0.0001)
+            with lock:
+                now[0] -= 1
+                outcomes["ran"] += 1
+
+        def refuse(self, reason: str) -> None:
+            with lock:
+                outcomes["refused"] += 1
 
     def work() -> None:
-        for _ in range(200):
+        for _ in range(100):
+            job = Short()
             try:
-                with admission.place(0.001):
-                    with lock:
-                        now[0] += 1
-                        most[0] = max(most[0], now[0])
-                    time.sleep(0.0001)
-                    with lock:
-                        now[0] -= 1
-                        outcomes["ran"] += 1
-            except Busy:
-                with lock:
-                    outcomes["refused"] += 1
+                admission.submit(job, 0.01)
+            except Busy as busy:
+                job.refuse(busy.reason)
+            admission.expire()
+            time.sleep(0.002)
 
     threads = [threading.Thread(target=work) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    eventually(lambda: free(admission), "all are through")
     assert most[0] <= 3
-    assert outcomes["ran"] + outcomes["refused"] == 12 * 200
+    assert outcomes["ran"] + outcomes["refused"] == 12 * 100, "each is run or refused, once"
     assert outcomes["ran"] > 100
-    assert (admission.running, admission.waiting) == (0, 0)
 
 
 def test_who_is_let_in_counts_before_there_is_a_place_to_ask_for() -> None:
-    """Under load many are on their way to a place at once; to refuse them only there costs as much as a prediction."""
+    """Under load many are on their way to a place at once; to refuse them only there costs more."""
     admission = make(running=1, waiting=1)
-    with admission.guest():
-        assert not state(admission)[1]
-        with ThreadPoolExecutor(1) as pool, admission.reader():
-            second = pool.submit(admission.guest).result()
-            assert state(admission)[1]
-            second.__exit__()
-        assert not state(admission)[1]
+    admission.let_in("first")
+    assert not is_full(admission)
+    admission.let_in("second")
+    assert is_full(admission)
+    admission.dismiss("second")
+    admission.dismiss("second")
+    assert not is_full(admission)
 
 
 def test_bodies_that_are_slow_to_come_keep_nobody_out_until_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     admission = make(running=1, waiting=0)
-    with admission.guest(), admission.reader():
-        assert state(admission)[1]
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(lambda: admission.reader().__exit__()).result()
-            monkeypatch.setattr("servicio.admission.SLOW", -1.0)
-            assert not state(admission)[1]
-            with pytest.raises(Busy, match="reading"):
-                pool.submit(admission.reader).result()
-    assert admission.reading_since() == []
+    admission.let_in("first")
+    admission.read("first")
+    assert is_full(admission)
+    admission.read("quick ones may be more")
+    admission.have_read("quick ones may be more")
+    monkeypatch.setattr("servicio.admission.SLOW", -1.0)
+    assert not is_full(admission)
+    with pytest.raises(Busy, match="reading"):
+        admission.read("second")
+    assert admission.reading_since(time.monotonic()) == ["first"]
+    admission.have_read("first")
+    assert admission.reading == 0

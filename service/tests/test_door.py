@@ -1,69 +1,190 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from typing import Any
 
 import pytest
-from servicio import logs
+from granian.rsgi import ProtocolClosed
 from servicio.admission import Admission
 from servicio.board import Board
 from servicio.door import Door
-from werkzeug.test import Client
+from servicio.settings import Settings
 from werkzeug.wrappers import Response
 
-HEADERS = {"Model-Version": "7"}
+MODEL = "/api/v2/modelo"
 
 
-def admission() -> Admission:
-    return Admission(running=1, waiting=0, reading=1, job_timeout=5, standing_wait=1)
+@pytest.fixture(autouse=True)
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered is counted and logged only when the door is told to."""
+    monkeypatch.setattr("servicio.door.INTERVAL", 3600)
 
 
-def client(places: Admission | None = None, board: Board | None = None, log: logs.RequestLog | None = None) -> Client:
-    app = Response("inside")
-    return Client(Door(app, places or admission(), board or Board(1), retry_after=1, headers=HEADERS, log=log))
+class Headers(dict[str, str]):
+    """As Granian's: any number of looks, no changes."""
+
+
+class Scope:
+    """A request as Granian tells it."""
+
+    def __init__(self, path: str, method: str, headers: dict[str, str]):
+        self.path, self.method, self.query_string = path, method, "texto=secreto"
+        self.headers = Headers({name.lower(): value for name, value in headers.items()})
+
+
+class Protocol:
+    """How a request is received and answered."""
+
+    def __init__(self, *pieces: bytes, fails: bool = False, never: bool = False):
+        self._pieces, self._fails, self._never = list(pieces), fails, never
+        self.asked = 0
+        self.code, self.body = 0, b""
+        self.headers: dict[str, str] = {}
+
+    async def __call__(self) -> bytes:
+        self.asked += 1
+        if self._never:
+            await asyncio.sleep(60)
+        if self._fails:
+            raise ProtocolClosed
+        return b"".join(self._pieces)
+
+    def __aiter__(self) -> Protocol:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.asked += 1
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop(0)
+
+    def response_bytes(self, code: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        assert not self.code, "answered twice"
+        self.code, self.headers, self.body = code, dict(headers), body
+
+
+def app(environ: Any, start_response: Any) -> Any:
+    """Answers with what it was asked."""
+    if environ["PATH_INFO"] == "/broken":
+        raise ZeroDivisionError
+    body = environ["wsgi.input"].read()
+    assert environ.get("CONTENT_LENGTH", "0") in (str(len(body)), "11")
+    told = {"body": body.decode(), "query": environ["QUERY_STRING"], "host": environ.get("HTTP_HOST")}
+    return Response(json.dumps(told))(environ, start_response)
+
+
+def admission(running: int = 1, waiting: int = 0) -> Admission:
+    return Admission(running=running, waiting=waiting, reading=1, job_timeout=5, standing_wait=1)
+
+
+def make(places: Admission | None = None, board: Board | None = None, **settings: Any) -> Door:
+    given = Settings(retry_after=1, **settings)
+    return Door(app, places or admission(), board or Board(1), given, headers={"Model-Version": "7"})
+
+
+def ask(door: Door, path: str = MODEL, method: str = "POST", *pieces: bytes, **headers: str) -> Protocol:
+    """Ask the door in a loop of its own."""
+    protocol = Protocol(*pieces)
+    return asked(door, protocol, path, method, **headers)
+
+
+def asked(door: Door, protocol: Protocol, path: str = MODEL, method: str = "POST", **headers: str) -> Protocol:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def once() -> None:
+        door.__rsgi_init__(asyncio.get_running_loop())
+        async with asyncio.timeout(5):
+            await door.__rsgi__(Scope(path, method, named), protocol)  # type: ignore[arg-type]
+
+    asyncio.run(once())
+    return protocol
 
 
 def test_only_the_model_is_refused_and_only_while_it_is_full() -> None:
     places = admission()
-    outside = client(places)
-    assert outside.get("/api/v1/modelo").text == "inside"
-    with places.guest():
-        for path in ("/api/v1/modelo", "/api/v2/modelo"):
-            answer = outside.get(path)
-            assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
-            assert answer.headers["Retry-After"] == "1"
-            assert answer.headers["Model-Version"] == "7"
-        assert outside.get("/api/v1/status").text == "inside"
-    assert outside.get("/api/v1/modelo").text == "inside"
+    door = make(places)
+    assert ask(door, "/api/v1/modelo", "GET").code == 200
+    places.let_in("somebody")
+    for path in ("/api/v1/modelo", MODEL):
+        answer = ask(door, path, "GET")
+        assert (answer.code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert (answer.headers["Retry-After"], answer.headers["Model-Version"]) == ("1", "7")
+        assert len(answer.body) == int(answer.headers["Content-Length"])
+    assert ask(door, "/api/v1/status", "GET").code == 200
+    places.dismiss("somebody")
+    assert ask(door, "/api/v1/modelo", "GET").code == 200
+
+
+def test_flask_sees_the_request_as_it_came() -> None:
+    answer = ask(make(), MODEL, "POST", "bañ".encode(), b"era", Content_Length="7", Host="aquí")
+    assert json.loads(answer.body) == {"body": "bañera", "query": "texto=secreto", "host": "aquí"}
+    answer = ask(make(), MODEL, "POST", "bañ".encode(), b"era", Transfer_Encoding="chunked")
+    assert json.loads(answer.body)["body"] == "bañera"
+
+
+def test_a_defect_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
+    answer = ask(make(), "/broken", "GET", X_Request_ID="id-9")
+    assert (answer.code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    assert "ZeroDivisionError" in caplog.text and caplog.records[0].__dict__["request_id"] == "id-9"
+
+
+@pytest.mark.parametrize("headers", [{"Content_Length": "11"}, {"Transfer_Encoding": "chunked"}])
+def test_of_a_body_that_is_too_long_no_more_is_received_than_shows_it(headers: dict[str, str]) -> None:
+    protocol = Protocol(*[b"x" * 4] * 100)
+    asked(make(max_bytes=10), protocol, MODEL, "POST", **headers)
+    assert protocol.asked == (0 if "Content_Length" in headers else 3)
+
+
+def test_a_body_that_breaks_off_is_the_clients_fault() -> None:
+    places = admission()
+    answer = asked(make(places), Protocol(fails=True), Content_Length="5")
+    assert (answer.code, "body ended" in answer.body.decode()) == (400, True)
+    assert not places.full and places.reading == 0
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    places = admission()
+    begun = time.monotonic()
+    answer = asked(make(places, read_timeout=0.1), Protocol(never=True), Content_Length="5")
+    assert (answer.code, answer.headers["Connection"]) == (408, "close")
+    assert time.monotonic() - begun < 1
+    assert not places.full and places.reading == 0
+
+
+def test_patience_must_be_a_number() -> None:
+    door = make()
+    assert ask(door, MODEL, "GET", X_Request_Timeout_Ms="50").code == 200
+    for bad in ("0", "-1", "1e9", "soon", "9" * 30):
+        answer = ask(door, MODEL, "GET", X_Request_Timeout_Ms=bad)
+        assert answer.code == 400
+        assert "X-Request-Timeout-Ms must be" in answer.body.decode()
 
 
 def test_a_request_keeps_its_id_if_it_has_a_decent_one() -> None:
-    outside = client()
-    assert outside.get("/", headers={"X-Request-ID": "a-1"}).headers["X-Request-ID"] == "a-1"
-    asked = ("", "a b", "x" * 65, "ñ")
-    given = {outside.get("/", headers={"X-Request-ID": bad}).headers["X-Request-ID"] for bad in asked}
+    door = make()
+    assert ask(door, "/", "GET", X_Request_ID="a-1").headers["X-Request-ID"] == "a-1"
+    given = {ask(door, "/", "GET", X_Request_ID=bad).headers["X-Request-ID"] for bad in ("", "a b", "x" * 65, "ñ")}
     assert len(given) == 4
     assert {len(one) for one in given} == {32}
 
 
 def test_while_draining_connections_end() -> None:
     board = Board(1)
-    outside = client(board=board)
-    assert "Connection" not in outside.get("/").headers
+    door = make(board=board)
+    assert "Connection" not in ask(door, "/", "GET").headers
     board.draining = True
-    assert outside.get("/").headers["Connection"] == "close"
+    assert ask(door, "/", "GET").headers["Connection"] == "close"
 
 
 def test_the_log_has_ids_and_never_the_text(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logs.RequestLog(interval=3600)
-    outside = client(log=log)
+    door = make()
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    outside.get(
-        "/api/v1/modelo?texto=secreto",
-        headers={"X-Request-ID": "id-7", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
-    )
-    outside.open("/secreto", method="SECRETO", headers={"traceparent": "secreto"})
+    ask(door, "/api/v1/modelo", "GET", X_Request_ID="id-7", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    ask(door, "/secreto", "SECRETO", traceparent="secreto")
     assert capsys.readouterr().out == ""
-    log.flush()
+    door.__rsgi_del__(asyncio.new_event_loop())
     said = capsys.readouterr().out
     first, second = map(json.loads, said.splitlines())
     assert (first["request_id"], first["trace_id"]) == ("id-7", trace)
