@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 EVERY = 0.1
 # Slow clients come one after the other: of many at one moment the door refuses those that find no place; seconds.
-APART = 0.02
+APART = 0.005
 PATIENCE = 30.0
 Seen = list[tuple[float, str, str, float]]
 

@@ -171,7 +171,7 @@ STATES: Mapping[str, State] = {
     "deadlock": State(name="two jobs wait for one another's lock", texts=("@cerrojo 0", "@cerrojo 1"), seconds=16),
     "deadline": State(name="a job past its deadline", texts=("@largo 60",), seconds=16),
     "pool": State(name="a pool that waits for itself", texts=("@piscina",), seconds=16),
-    "slow": State(name="32 clients that never finish their body", slow=32, seconds=16),
+    "slow": State(name="300 clients that never finish their body", slow=300, seconds=16),
     "held": State(name="a job that holds the interpreter", texts=("@gil",), seconds=12),
     "maintenance": State(name="maintenance for 6 s", act=switch_maintenance, seconds=12),
     "sigterm": State(name="SIGTERM with a job of 7 s in flight", texts=("@largo 7",), act=end, seconds=12),
@@ -179,7 +179,7 @@ STATES: Mapping[str, State] = {
     "long": State(name="a job of 8 s, within its deadline", texts=("@largo 8",), seconds=10),
     "busy": State(name="a busy loop in Python for 3 s", texts=("@ocupado 3",), seconds=6),
     "leak": State(name="a worker that leaks 300 threads", texts=("@fuga",), seconds=6),
-    "full": State(name="full queue: 30 jobs of 1 s at once", texts=("@largo 1",) * 30, seconds=6),
+    "full": State(name="full queue: 60 jobs of 1 s at once", texts=("@largo 1",) * 60, seconds=6),
     "kill": State(name="worker killed with -9", act=kill, seconds=6),
     "memory": State(name="a job that takes more memory than there is", texts=("@memoria 1000",), seconds=6),
 }

@@ -22,6 +22,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -38,7 +40,7 @@ CACHE = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).
 SERVERS = HERE / "servers"
 SERVER_CORE, LOAD_CORE = "0", "1"
 CLAIM = "se ha roto una tubería del baño y el agua cae al piso"  # twelve words
-THREADS = 54  # as many as the service has with its defaults
+THREADS = 16  # one for each connection: with fewer the ten lines need more processor time
 # The first second of a load is not counted: it opens all its connections, which takes both sides most of that time.
 LEAD = 1.0
 # Vegeta sends nothing while so many answers are awaited, each on a connection of its own: enough to keep the rate up as
@@ -112,11 +114,17 @@ MEASURED = (
         variables={"BENTOML_DO_NOT_TRACK": "True"},
     ),
 )
-# The choice of the server: the service's own worker under each.
+# The choice of the server: the ten lines under each.
 CHOICE = (
-    Server(name="granian", environment="service", argv=(*GRANIAN, "service:app"), variables=OURS, **V2),
-    Server(name="gunicorn gthread", environment="service", argv=(*GTHREAD, "service:app"), variables=OURS, **V2),
-    Server(name="waitress", environment="service", argv=(*WAITRESS, "service:app"), variables=OURS, **V2),
+    Server(name="granian", environment="service", argv=(*GRANIAN, "ten_lines:app"), **PLAIN),
+    Server(name="gunicorn gthread", environment="service", argv=(*GTHREAD, "ten_lines:app"), **PLAIN),
+    Server(name="waitress", environment="service", argv=(*WAITRESS, "ten_lines:app"), **PLAIN),
+)
+NOTHING = Server(
+    name="nothing",
+    environment="service",
+    argv=("granian", "--interface", "rsgi", "--http", "1", "--port", "{port}", "--loop", "uvloop", "nothing:app"),
+    **PLAIN,
 )
 
 
@@ -129,6 +137,14 @@ class Figures:
     p99_ms: dict[int, list[float]] = field(default_factory=dict)
     rss_mb: list[float] = field(default_factory=list)
     start_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Vegeta at work; ``results`` is complete when it has ended."""
+
+    process: subprocess.Popen[bytes]
+    results: IO[bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +176,8 @@ class Running:
             family |= grown
         yield from (stats[pid] for pid in family if pid in stats)
 
-    def attack(self, *words: str, path: str | None = None, port: int | None = None) -> subprocess.Popen[bytes]:
-        """Start vegeta against it; its results come on standard output."""
+    def attack(self, *words: str, path: str | None = None, port: int | None = None) -> Attack:
+        """Start vegeta against it. What asks another port is there to measure, and goes before what makes the load."""
         server = self.server
         target: dict[str, object] = {
             "method": "GET",
@@ -170,10 +186,16 @@ class Running:
         if path is None:
             body = base64.b64encode(server.body).decode()
             target |= {"method": "POST", "body": body, "header": {"Content-Type": [server.kind]}}
-        file = CACHE / f"target-{port or self.port}.json"
-        file.write_text(json.dumps(target) + "\n")
-        argv = ["taskset", "-c", LOAD_CORE, str(CACHE / "bin/vegeta"), "attack", "-format=json", f"-targets={file}"]
-        return subprocess.Popen([*argv, "-timeout=10s", "-max-body=0", *words], stdout=subprocess.PIPE)
+        first = ["chrt", "--rr", "1"] if port and os.geteuid() == 0 else []
+        argv = [*first, "taskset", "-c", LOAD_CORE, str(CACHE / "bin/vegeta"), "attack", "-format=json"]
+        argv += ["-timeout=10s", "-max-body=0", *words]
+        # into a file, for whoever reads them meanwhile takes the generator's core; and garbage is collected less often
+        results = tempfile.TemporaryFile()  # noqa: SIM115 — `report` closes it
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=results, env={**os.environ, "GOGC": "800"})
+        assert process.stdin
+        with process.stdin as targets:
+            targets.write(f"{json.dumps(target)}\n".encode())
+        return Attack(process=process, results=results)
 
 
 def as_nice(process: int | str) -> None:
@@ -253,9 +275,10 @@ def environment(name: str) -> Path:
         print(f"making the environment of {name}", file=sys.stderr)
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        pip = [home / "bin/pip", "install", "--quiet", "--find-links", wheel.parent]
         for file in reversed(files):  # each alone: pip wants a hash for all that goes with those that have one
-            pip = [home / "bin/pip", "install", "--quiet", "--find-links", wheel.parent, "--requirement", file]
-            subprocess.run(pip, check=True)
+            subprocess.run([*pip, "--requirement", file], check=True)
+        subprocess.run([*pip, wheel], check=True)
         (home / ".complete").touch()
     return home
 
@@ -291,15 +314,13 @@ def load_generator() -> None:
 Results = list[tuple[int, float]]
 
 
-def report(attack: subprocess.Popen[bytes], begun: float = 0) -> Results:
+def report(attack: Attack, begun: float = 0) -> Results:
     """Code and latency, in ms, of each request that was sent more than ``begun`` seconds after the first."""
-    encoded = subprocess.run(
-        ["taskset", "-c", LOAD_CORE, CACHE / "bin/vegeta", "encode", "--to", "csv"],
-        stdin=attack.stdout,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    attack.wait()
+    attack.process.wait()
+    with attack.results as results:
+        results.seek(0)
+        argv = ["taskset", "-c", LOAD_CORE, CACHE / "bin/vegeta", "encode", "--to", "csv"]
+        encoded = subprocess.run(argv, stdin=results, stdout=subprocess.PIPE, check=True)
     rows = [line.split(b",", 3) for line in encoded.stdout.splitlines()]
     first = min(int(row[0]) for row in rows) + begun * 1e9
     return [(int(row[1]), int(row[2]) / 1e6) for row in rows if int(row[0]) >= first]
@@ -382,6 +403,7 @@ def overload(seconds: float, words: int) -> None:
     with running(replace(MEASURED[0], body=claim.encode())) as one:
         figures = Figures()
         warm_up(one)
+        answers(f"http://127.0.0.1:{one.admin}/live")  # no pod has its first probe under load
         closed(one, 16, seconds, figures)
         closed_rate = most = figures.rate[16][0]
         calm_p99 = percentile(good(offered(one, closed_rate * 0.2, seconds)), 0.99)
@@ -410,6 +432,9 @@ def overload(seconds: float, words: int) -> None:
             results += half.result()
         used = one.cpu() - before
         goodput, _, p99 = row(sustained * 2, results)
+    with running(NOTHING) as one:
+        warm_up(one)
+        alone = percentile(good(offered(one, sustained * 2, seconds)), 0.99)
     most = max(most, goodput)
     codes = dict(Counter(code for code, _ in results))
     live = [latency for _, latency in alive]
@@ -417,6 +442,7 @@ def overload(seconds: float, words: int) -> None:
     print(f"offered, twice that    {len(results) / seconds:8.0f} requests/s; answers by code {codes}")
     print(f"goodput                {goodput:8.0f} requests/s = {goodput / most:.0%} of the most")
     print(f"p99 calm, overloaded   {calm_p99:8.1f} ms, {p99:.1f} ms = {p99 / calm_p99:.1f} ×")
+    print(f"  of a server that does nothing, at that rate {alone:.1f} ms: the load generator's own")
     print(f"liveness, slowest      {max(live):8.1f} ms of {len(live)}, {len(good(alive))} with 200")
     print(f"processor              {used / (seconds + 2 * LEAD):8.0%} of the server's core")
 

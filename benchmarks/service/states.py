@@ -75,12 +75,12 @@ def fault(*texts: str) -> Callable[[Service], list[Call]]:
 
 
 def slow(service: Service) -> list[Call]:
-    """Thirty-two clients that never finish their body."""
-    for _ in range(32):
+    """More clients that never finish their body than may be slow at a time."""
+    for _ in range(300):
         client = socket.create_connection(("127.0.0.1", service.port))
         client.sendall(b"POST /api/v2/modelo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
         service.stack.callback(client.close)  # type: ignore[attr-defined]
-        time.sleep(0.02)  # of many at one moment the door refuses those that find no place
+        time.sleep(0.005)  # of many at one moment the door refuses those that find no place
     return []
 
 
@@ -113,8 +113,8 @@ STATES: tuple[tuple[str, Callable[[Service], list[Call]], float], ...] = (
     ("a job that holds the interpreter", fault("@gil"), 9),
     ("a pool that waits for itself", fault("@piscina"), 14),
     ("a worker that leaks 300 threads", fault("@fuga"), 4),
-    ("full queue: 30 jobs of 1 s at once", fault(*["@largo 1"] * 30), 4),
-    ("32 clients that never finish their body", slow, 14),
+    ("full queue: 60 jobs of 1 s at once", fault(*["@largo 1"] * 60), 4),
+    ("300 clients that never finish their body", slow, 14),
     ("maintenance for 1 s", maintain, 2),
     ("SIGTERM with a job of 5 s in flight", drain, 6.5),
     ("worker killed with -9", kill, 2),

@@ -10,7 +10,8 @@ from collections.abc import Hashable
 from queue import SimpleQueue
 from typing import Protocol
 
-# How long a queue may be there before it is one that stands, in seconds.
+# How long a queue is there before it is one that stands, and how long nobody has been refused before it no longer is,
+# in seconds.
 BURST = 0.1
 # A body that takes longer to come, in seconds, is slow: who sends it does not count as one who will soon want a place.
 SLOW = 0.1
@@ -59,8 +60,9 @@ class _Span:
 class Admission:
     """``running`` jobs at a time, each in a thread, ``waiting`` more in the order they came, the rest is refused.
 
-    A queue that takes up a burst is good; one that stands only makes everybody wait. So when it has not been empty for
-    ``BURST`` seconds nobody waits longer than ``standing_wait`` (Nichols and Jacobson, Controlling Queue Delay, 2012;
+    A queue that takes up a burst is good; one that stands only makes everybody wait. So one that has not been empty for
+    ``BURST`` seconds is kept as short as lets those who join it wait for ``standing_wait`` seconds at the pace at which
+    jobs end, though there may always be one for each place (Nichols and Jacobson, Controlling Queue Delay, 2012;
     Maurer, Fail at Scale, 2015).
 
     A job has a deadline of its own, ``job_timeout`` seconds after it began: the watchdog reads them here.
@@ -73,6 +75,9 @@ class Admission:
         self._job_timeout = job_timeout
         self._standing_wait = standing_wait
         self._empty_at = time.monotonic()
+        self._stands_until = 0.0
+        self._ended_at = 0.0
+        self._pace = 0.0  # seconds from the end of one job to that of the next, while some wait
         self._lock = threading.Lock()
         self._running = 0
         self._given: SimpleQueue[Job] = SimpleQueue()
@@ -94,9 +99,19 @@ class Admission:
         arrive costs more.
         """
         most = self._most_running + self._most_waiting
-        if self._closed or len(self._guests) < most:
+        if self._closed or len(self._guests) < min(most, 2 * self._most_running):
             return self._closed
-        return len(self._guests) - self._slow() >= most
+        now = time.monotonic()
+        if self._queue and now - self._empty_at > BURST:
+            self._stands_until = now + BURST
+        stands = now < self._stands_until
+        if stands and self._pace:
+            soon = max(self._most_running, int(self._standing_wait / self._pace))
+            most = min(most, self._most_running + soon)
+        full = len(self._guests) >= most and len(self._guests) - self._slow() >= most
+        if full and stands:
+            self._stands_until = now + BURST
+        return full
 
     def let_in(self, guest: Hashable) -> None:
         """Somebody who will send a body and ask for a place, and counts until he is dismissed."""
@@ -129,8 +144,6 @@ class Admission:
                 return
             if len(self._queue) >= self._most_waiting:
                 raise Busy("full")
-            if now - self._empty_at > BURST:
-                patience = min(patience, self._standing_wait)
             self._queue.append((now, now + patience, job))
 
     def expire(self) -> None:
@@ -207,6 +220,11 @@ class Admission:
         found = None
         with self._lock:
             now = time.monotonic()
+            if self._queue:
+                self._pace += (now - self._ended_at - self._pace) / 20 if self._ended_at else 0.0
+                self._ended_at = now
+            else:
+                self._ended_at = 0.0
             while self._queue and found is None:
                 _, until, job = self._queue.popleft()
                 if until > now:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MODEL_PATHS = frozenset({"/api/v1/modelo", "/api/v2/modelo"})
 ROUTES = MODEL_PATHS | {"/", "/api/v1/status", "/openapi.json"}
 REQUEST_ID = "servicio.request_id"  # in WSGI's environment
-INTERVAL = 0.2  # how often refusals are counted, in seconds
+INTERVAL = 0.05  # how often refusals are counted, in seconds
 TICK = 0.05  # how often the loop looks for who has waited too long, in seconds
 
 _DECENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)

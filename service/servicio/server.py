@@ -115,6 +115,7 @@ def run(settings: Settings, counts: Path) -> None:
     signal.signal(signal.SIGUSR2, switch)
     server = Server(settings, board)
     admin_server = admin.serve(settings, board)
+    worker.keep()
     try:
         server.serve()
     finally:

@@ -36,9 +36,12 @@ class Settings(BaseSettings):
     workers: int = Count(1, validation_alias="WORKERS", description="Worker processes.")
 
     running: int = Count(2, description="Predictions of a worker that run at the same time.")
-    waiting: int = Field(16, ge=0, description="Requests of a worker that may wait for one of those places.")
+    waiting: int = Field(48, ge=0, description="Requests of a worker that may wait for one of those places.")
     max_wait: float = Seconds(0.25, description="Longest wait for a place, in seconds; then the request is refused.")
-    standing_wait: float = Seconds(0.02, description="The same while the queue has not been empty for 0.1 s.")
+    standing_wait: float = Seconds(
+        0.001,
+        description="A queue that has not been empty for 0.1 s is kept so short that nobody waits longer, in seconds.",
+    )
     retry_after: int = Count(3, description="A refused client is told to come back after 1 to this many seconds.")
     deadline_header: str = Field(
         "X-Request-Timeout-Ms",

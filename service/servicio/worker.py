@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -49,7 +50,17 @@ def start(settings: Settings, board: Board, number: int) -> Door:
         headers["Served-By"] = settings.pod
     door = Door(app, admission, board, settings, headers=headers)
     watchdog.watch_loop(door)
+    keep()
     return door
+
+
+def keep() -> None:
+    """What has been made by now stays: the collector, which stops everything, need not look at it again.
+
+    Without, it took a worker some 30 ms once in a second under load, and the probes' process once 70 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _take_signals() -> None:
@@ -69,7 +80,7 @@ def _take_turns() -> None:
     another some six times, and without this change places as often. The event loop has the interpreter back after a
     millisecond, instead of five, while the model is busy.
     """
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.0003)
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError as error:  # some sandboxes forbid it: it works without, only slower

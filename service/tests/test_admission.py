@@ -117,25 +117,38 @@ def test_nobody_overtakes(hold: Hold) -> None:
         job.leave()
 
 
-def test_in_a_queue_that_stands_nobody_waits_long(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_stands_is_kept_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servicio.admission.BURST", 0.1)
-    admission = make(waiting=3, standing_wait=0.01)
-    first = hold(admission)
-    assert first.entered.wait(5)
-    of_a_burst = hold(admission)
-    time.sleep(0.12)
-    in_a_standing_queue = hold(admission)
-    time.sleep(0.02)
-    admission.expire()
-    assert (of_a_burst.refused, in_a_standing_queue.refused) == ("", "waited")
-    of_a_burst._go.set()
-    first.leave()
-    eventually(lambda: free(admission), "the queue is empty")
-    hold(admission)
-    again = hold(admission)
-    time.sleep(0.02)
-    admission.expire()
-    assert again.refused == "", "it has been empty"
+
+    class Paced(Held):
+        def run(self) -> None:
+            time.sleep(0.01)
+            admission.dismiss(self)
+
+    admission = make(waiting=50, standing_wait=0.05)
+
+    def arrive() -> bool:
+        """As many as may come; whether there were more than five."""
+        let_in = 0
+        while not admission.full:
+            job = Paced()
+            admission.let_in(job)
+            admission.submit(job, 5)
+            let_in += 1
+        return let_in > 5
+
+    assert arrive(), "a burst may fill the queue"
+    assert len(admission._guests) == 51
+    eventually(lambda: len(admission._guests) < 20, "most of them have run")
+    for _ in range(20):
+        arrive()
+        assert 1 <= admission.waiting < 20, "it stands: those who come now wait for 0.05 s, some five jobs"
+        time.sleep(0.01)
+    eventually(lambda: free(admission), "nobody comes any more")
+    time.sleep(0.11)
+    assert arrive(), "it is over"
+    assert len(admission._guests) == 51
+    admission.close()
 
 
 def test_closing_sends_away_those_who_wait(hold: Hold) -> None:

@@ -44,7 +44,7 @@ EXPECTED: Mapping[str, Expected] = {
     "deadlock": Expected(jobs={"lost": 2}, after="new worker", busy=True),
     "deadline": HUNG,
     "pool": HUNG,
-    "slow": Expected(jobs={}, after="new worker", busy=True),
+    "slow": Expected(jobs={}),
     # Whom the balancer sends to that pod in the 5 s until it is noticed: half of ten users a second, give or take three
     # standard deviations of its throws. The server accepts them without the interpreter, and nobody can answer them.
     "held": Expected(jobs={"lost": 1}, after="new worker", lost=36),
