@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 MODEL_PATHS = frozenset({"/api/v1/modelo", "/api/v2/modelo"})
 ROUTES = MODEL_PATHS | {"/", "/api/v1/status", "/openapi.json"}
 REQUEST_ID = "servicio.request_id"  # in WSGI's environment
-INTERVAL = 0.05  # how often refusals are counted, in seconds
+INTERVAL = 0.05  # how often answers and refusals are counted, in seconds
+REFUSALS = 1.0  # how often refusals are a line of the log, in seconds
 TICK = 0.05  # how often the loop looks for who has waited too long, in seconds
 
 _DECENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -142,6 +143,8 @@ class Door:
         # coroutines end when it next has something to do.
         self._served: deque[asyncio.Future[None]] = deque()
         self.ticked = 0.0
+        self._unsaid: Counter[str] = Counter()
+        self._said_at = 0.0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls it before the first request."""
@@ -279,7 +282,9 @@ class Door:
 
     def _end_served(self) -> None:
         while self._served:
-            self._served.popleft().set_result(None)
+            answered = self._served.popleft()
+            if not answered.done():  # it is when the server ends and has cancelled who waited for it
+                answered.set_result(None)
 
     def _count(self, request: _Request, code: int) -> None:
         self._answered.append((time.time(), request, code, time.perf_counter() - request.begun))
@@ -297,17 +302,26 @@ class Door:
             told = {"request_id": request.id, "trace_id": trace_id, "method": method, "route": route, "code": code}
             told["ms"] = round(seconds * 1000, 3)
             lines.append((at, told))
-        if self._settings.log_requests:
+        if lines and self._settings.log_requests:
             logs.write_requests(lines)
         refused = Counter(self._refused.popleft() for _ in range(len(self._refused)))
         for reason, count in refused.items():
             metrics.refused(reason, count)
-            log.warning("%d requests refused: %s", count, reason)
+        self._unsaid += refused
+        if self._unsaid and time.monotonic() - self._said_at >= REFUSALS:
+            log.warning(
+                "requests refused: %s", ", ".join(f"{count} {reason}" for reason, count in self._unsaid.items())
+            )
+            self._unsaid.clear()
+            self._said_at = time.monotonic()
 
     def _tell(self) -> None:
         while True:
             time.sleep(INTERVAL)
-            self.tell()
+            try:
+                self.tell()
+            except Exception:  # standard output may be full or gone; what is answered meanwhile must not pile up
+                log.exception("requests cannot be counted or logged")
 
 
 async def _nothing() -> bytes:
