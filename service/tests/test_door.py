@@ -184,7 +184,8 @@ def test_the_log_has_ids_and_never_the_text(capsys: pytest.CaptureFixture[str]) 
     ask(door, "/api/v1/modelo", "GET", X_Request_ID="id-7", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     ask(door, "/secreto", "SECRETO", traceparent="secreto")
     assert capsys.readouterr().out == ""
-    door.__rsgi_del__(asyncio.new_event_loop())
+    with asyncio.Runner() as runner:
+        door.__rsgi_del__(runner.get_loop())
     said = capsys.readouterr().out
     first, second = map(json.loads, said.splitlines())
     assert (first["request_id"], first["trace_id"]) == ("id-7", trace)
