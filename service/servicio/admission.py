@@ -10,8 +10,7 @@ from collections.abc import Hashable
 from queue import SimpleQueue
 from typing import Protocol
 
-# How long a queue is there before it is one that stands, and how long nobody has been refused before it no longer is,
-# in seconds.
+# How long requests may be refused, or the queue not be empty, before that is no burst but an overload; in seconds.
 BURST = 0.1
 # A body that takes longer to come, in seconds, is slow: who sends it does not count as one who will soon want a place.
 SLOW = 0.1
@@ -60,10 +59,10 @@ class _Span:
 class Admission:
     """``running`` jobs at a time, each in a thread, ``waiting`` more in the order they came, the rest is refused.
 
-    A queue that takes up a burst is good; one that stands only makes everybody wait. So one that has not been empty for
-    ``BURST`` seconds is kept as short as lets those who join it wait for ``standing_wait`` seconds at the pace at which
-    jobs end, though there may always be one for each place (Nichols and Jacobson, Controlling Queue Delay, 2012;
-    Maurer, Fail at Scale, 2015).
+    A queue that takes up a burst is good; one that stands only makes everybody wait. So under an overload, which is
+    what lasts longer than ``BURST`` seconds, it is kept as short as lets those who join it wait for ``standing_wait``
+    seconds at the pace at which jobs end, though there may always be one for each place (Nichols and Jacobson,
+    Controlling Queue Delay, 2012; Maurer, Fail at Scale, 2015).
 
     A job has a deadline of its own, ``job_timeout`` seconds after it began: the watchdog reads them here.
     """
@@ -75,7 +74,9 @@ class Admission:
         self._job_timeout = job_timeout
         self._standing_wait = standing_wait
         self._empty_at = time.monotonic()
-        self._stands_until = 0.0
+        # of a burst or an overload; without a refusal for BURST seconds it is over
+        self._crowded_since = 0.0
+        self._crowded_until = 0.0
         self._ended_at = 0.0
         self._pace = 0.0  # seconds from the end of one job to that of the next, while some wait
         self._lock = threading.Lock()
@@ -91,26 +92,23 @@ class Admission:
         for number in range(running):
             threading.Thread(target=self._work, name=f"place {number}", daemon=True).start()
 
-    @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether as many guests are here as can run and wait, not counting those whose bodies are slow to come.
 
         It counts guests and not those in the queue: many may be on their way there, and to refuse them when they
-        arrive costs more.
+        arrive costs more. To be asked for each of those who come, by one thread.
         """
         most = self._most_running + self._most_waiting
         if self._closed or len(self._guests) < min(most, 2 * self._most_running):
             return self._closed
         now = time.monotonic()
-        if self._queue and now - self._empty_at > BURST:
-            self._stands_until = now + BURST
-        stands = now < self._stands_until
-        if stands and self._pace:
-            soon = max(self._most_running, int(self._standing_wait / self._pace))
-            most = min(most, self._most_running + soon)
+        if now > self._crowded_until:
+            self._crowded_since = now
+        if self._pace and now - self._crowded_since > BURST:
+            most = min(most, self._most_running + max(self._most_running, int(self._standing_wait / self._pace)))
         full = len(self._guests) >= most and len(self._guests) - self._slow() >= most
-        if full and stands:
-            self._stands_until = now + BURST
+        if full or (self._queue and now - self._empty_at > BURST):
+            self._crowded_until = now + BURST
         return full
 
     def let_in(self, guest: Hashable) -> None:

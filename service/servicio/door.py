@@ -163,7 +163,7 @@ class Door:
         request = _Request(self, scope, protocol)
         if request.path not in MODEL_PATHS:
             self.serve(request)
-        elif self._admission.full:
+        elif self._admission.is_full():
             self.refuse(request, "full")
         else:
             await self._let_in(request)

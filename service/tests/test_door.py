@@ -141,7 +141,7 @@ def test_a_body_that_breaks_off_is_the_clients_fault() -> None:
     places = admission()
     answer = asked(make(places), Protocol(fails=True), Content_Length="5")
     assert (answer.code, "body ended" in answer.body.decode()) == (400, True)
-    assert not places.full and places.reading == 0
+    assert not places.is_full() and places.reading == 0
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
@@ -150,7 +150,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     answer = asked(make(places, read_timeout=0.1), Protocol(never=True), Content_Length="5")
     assert (answer.code, answer.headers["Connection"]) == (408, "close")
     assert time.monotonic() - begun < 1
-    assert not places.full and places.reading == 0
+    assert not places.is_full() and places.reading == 0
 
 
 def test_patience_must_be_a_number() -> None:
