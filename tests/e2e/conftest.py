@@ -99,7 +99,7 @@ def running_digests(lab: Path, namespace: str) -> set[str]:
         status["imageID"].rpartition("@")[2]
         for pod in found["items"]
         if "deletionTimestamp" not in pod["metadata"]
-        for status in pod["status"]["containerStatuses"]
+        for status in pod["status"].get("containerStatuses", [])  # a new pod has none yet
     }
 
 
