@@ -37,23 +37,23 @@ class Job(Hashable, Protocol):
 
 
 class _Span:
-    """Has ``time`` in ``times`` under ``key``, from its making to the end of its `with`.
+    """Has ``time`` in ``times`` under the thread's number, from its making to the end of its `with`.
 
     A class, because `contextmanager` takes three times as long.
     """
 
-    __slots__ = ("_key", "_times")
+    __slots__ = ("_thread", "_times")
 
-    def __init__(self, times: dict[Hashable, float], key: Hashable, time: float):
+    def __init__(self, times: dict[int, float], time: float):
         self._times = times
-        self._key = key
-        times[key] = time
+        self._thread = threading.get_ident()
+        times[self._thread] = time
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        del self._times[self._key]
+        del self._times[self._thread]
 
 
 class Admission:
@@ -85,10 +85,10 @@ class Admission:
         # when it came, until when it may wait
         self._queue: deque[tuple[float, float, Job]] = deque()
         self._closed = False
-        # thread → deadline, guest → begin; one writer for each key, so they need no lock
-        self._deadlines: dict[Hashable, float] = {}
-        self._guests: dict[Hashable, float] = {}
+        # thread → deadline, reader → begin; each change is one operation, so they need no lock
+        self._deadlines: dict[int, float] = {}
         self._reading: dict[Hashable, float] = {}
+        self._guests: set[Hashable] = set()
         for number in range(running):
             threading.Thread(target=self._work, name=f"place {number}", daemon=True).start()
 
@@ -113,11 +113,11 @@ class Admission:
 
     def let_in(self, guest: Hashable) -> None:
         """Somebody who will send a body and ask for a place, and counts until he is dismissed."""
-        self._guests[guest] = time.monotonic()
+        self._guests.add(guest)
 
     def dismiss(self, guest: Hashable) -> None:
         """He has his answer; it may be said twice."""
-        self._guests.pop(guest, None)
+        self._guests.discard(guest)
 
     def read(self, guest: Hashable) -> None:
         """A guest receives a body, which takes as long as the client likes; raises Busy when too many do."""
@@ -156,7 +156,7 @@ class Admission:
 
     def job(self, timeout: float) -> _Span:
         """For `with`: a job that needs no place, with a deadline in ``timeout`` seconds: loading the model."""
-        return _Span(self._deadlines, threading.get_ident(), time.monotonic() + timeout)
+        return _Span(self._deadlines, time.monotonic() + timeout)
 
     def close(self) -> None:
         """Refuse everybody from now on, those who wait too."""

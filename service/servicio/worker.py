@@ -77,8 +77,8 @@ def _take_turns() -> None:
     """How the threads of this process, which need the interpreter one at a time, share a processor and the interpreter.
 
     A thread that has been woken does not interrupt the one that runs (SCHED_BATCH): for each request threads wake one
-    another some six times, and without this change places as often. The event loop has the interpreter back after a
-    millisecond, instead of five, while the model is busy.
+    another some six times, and without this change places as often. The event loop has the interpreter back after
+    a third of a millisecond, instead of five, while the model is busy.
     """
     sys.setswitchinterval(0.0003)
     try:
