@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     waiting: int = Field(48, ge=0, description="Requests of a worker that may wait for one of those places.")
     max_wait: float = Seconds(0.25, description="Longest wait for a place, in seconds; then the request is refused.")
     standing_wait: float = Seconds(
-        0.002,
+        0.001,
         description="Under an overload of more than 0.1 s the queue is so short that nobody waits longer, in seconds.",
     )
     retry_after: int = Count(3, description="A refused client is told to come back after 1 to this many seconds.")
