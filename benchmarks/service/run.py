@@ -1,16 +1,15 @@
 """The service beside a ten-line Flask application, MLServer and BentoML: the same model, machine, core and load.
 
-    python3 benchmarks/service/run.py            # all of it: about 15 minutes, with the environments 20
+    python3 benchmarks/service/run.py            # all of it: about 15 minutes, with what it installs 25
     python3 benchmarks/service/run.py --only overload
 
-A server gets core 0 for itself, the load generator (vegeta) core 1. Environments are kept in
+A server gets core 0 for itself, the load generator (oha) core 1. Environments are kept in
 ``~/.cache/pipeline-tools/benchmarks``.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import hashlib
 import json
@@ -19,6 +18,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -28,10 +28,8 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -41,13 +39,15 @@ SERVERS = HERE / "servers"
 SERVER_CORE, LOAD_CORE = "0", "1"
 CLAIM = "se ha roto una tubería del baño y el agua cae al piso"  # twelve words
 THREADS = 16  # one for each connection: with fewer the ten lines need more processor time
-# The first second of a load is not counted: it opens all its connections, which takes both sides most of that time.
+OHA = "1.16.0"
+# The first second of a load is not counted: it opens the connections, and the service learns that it has too much.
 LEAD = 1.0
-# Vegeta sends nothing while so many answers are awaited, each on a connection of its own: enough to keep the rate up as
-# long as they take less than 0.1 s, and few enough not to measure how connections are opened. Both rates are printed.
-OUTSTANDING = 1000
+# So many answers are awaited at a time, each on a connection of its own. A request for which there is none left counts
+# from when it should have been sent, so that a slow server does not make its own load less.
+CONNECTIONS = 200
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+ANSWERS = "answers.db"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,10 +141,10 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """Vegeta at work; ``results`` is complete when it has ended."""
+    """Oha at work in ``folder``: it leaves there each answer in a database, and says at its end what had none."""
 
-    process: subprocess.Popen[bytes]
-    results: IO[bytes]
+    process: subprocess.Popen[str]
+    folder: tempfile.TemporaryDirectory[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,26 +176,28 @@ class Running:
             family |= grown
         yield from (stats[pid] for pid in family if pid in stats)
 
-    def attack(self, *words: str, path: str | None = None, port: int | None = None) -> Attack:
-        """Start vegeta against it. What asks another port is there to measure, and goes before what makes the load."""
+    def attack(
+        self, connections: int, seconds: float, *, rate: float = 0, path: str | None = None, port: int | None = None
+    ) -> Attack:
+        """Start oha against it: so many requests a second, or as many as come back.
+
+        What asks another port is there to measure, and goes before what makes the load.
+        """
         server = self.server
-        target: dict[str, object] = {
-            "method": "GET",
-            "url": f"http://127.0.0.1:{port or self.port}{path or server.path}",
-        }
+        folder = tempfile.TemporaryDirectory()
+        argv = ["chrt", "--rr", "1"] if port and os.geteuid() == 0 else []
+        argv += ["taskset", "-c", LOAD_CORE, str(CACHE / "bin/oha"), "--no-tui", "--worker-threads", "1", "-t", "10s"]
+        argv += ["--output-format", "json", "--db-url", str(Path(folder.name, ANSWERS)), "-c", str(connections)]
+        argv += ["-w", "-z", f"{seconds * 1000:.0f}ms"]
+        if rate:
+            argv += ["-q", f"{rate:.0f}", "--latency-correction"]
         if path is None:
-            body = base64.b64encode(server.body).decode()
-            target |= {"method": "POST", "body": body, "header": {"Content-Type": [server.kind]}}
-        first = ["chrt", "--rr", "1"] if port and os.geteuid() == 0 else []
-        argv = [*first, "taskset", "-c", LOAD_CORE, str(CACHE / "bin/vegeta"), "attack", "-format=json"]
-        argv += ["-timeout=10s", "-max-body=0", *words]
-        # into a file, for whoever reads them meanwhile takes the generator's core; and garbage is collected less often
-        results = tempfile.TemporaryFile()  # noqa: SIM115 — `report` closes it
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=results, env={**os.environ, "GOGC": "800"})
-        assert process.stdin
-        with process.stdin as targets:
-            targets.write(f"{json.dumps(target)}\n".encode())
-        return Attack(process=process, results=results)
+            body = Path(folder.name, "body")
+            body.write_bytes(server.body)
+            argv += ["-m", "POST", "-T", server.kind, "-D", str(body)]
+        argv += [f"http://127.0.0.1:{port or self.port}{path or server.path}"]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return Attack(process=process, folder=folder)
 
 
 def as_nice(process: int | str) -> None:
@@ -304,26 +306,37 @@ def pinned(wheel: Path) -> Path:
 
 
 def load_generator() -> None:
-    """Build vegeta, once."""
-    if not (CACHE / "bin/vegeta").exists():
-        print("building vegeta", file=sys.stderr)
-        variables = {**os.environ, "GOBIN": str(CACHE / "bin"), "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
-        subprocess.run(["go", "install", "tool"], cwd=HERE / "loadgen", env=variables, check=True)
+    """Build oha, once."""
+    wanted = [str(CACHE / "bin/oha"), "--version"]
+    with contextlib.suppress(OSError):
+        if subprocess.run(wanted, capture_output=True, text=True, check=True).stdout.split()[-1] == OHA:
+            return
+    print("building oha: about 4 min", file=sys.stderr)
+    cargo = ["cargo", "install", "--quiet", "--locked", "--force", "--root", CACHE, f"oha@{OHA}"]
+    subprocess.run(cargo, check=True)
 
 
 Results = list[tuple[int, float]]
 
 
 def report(attack: Attack, begun: float = 0) -> Results:
-    """Code and latency, in ms, of each request that was sent more than ``begun`` seconds after the first."""
-    attack.process.wait()
-    with attack.results as results:
-        results.seek(0)
-        argv = ["taskset", "-c", LOAD_CORE, CACHE / "bin/vegeta", "encode", "--to", "csv"]
-        encoded = subprocess.run(argv, stdin=results, stdout=subprocess.PIPE, check=True)
-    rows = [line.split(b",", 3) for line in encoded.stdout.splitlines()]
-    first = min(int(row[0]) for row in rows) + begun * 1e9
-    return [(int(row[1]), int(row[2]) / 1e6) for row in rows if int(row[0]) >= first]
+    """Code and latency, in ms, of each request that was sent more than ``begun`` seconds after the first.
+
+    A request that has no answer at all has the code 0.
+    """
+    with attack.folder as folder:
+        told, wrong = attack.process.communicate()
+        if attack.process.returncode:
+            sys.exit(f"oha: {wrong}")
+        with contextlib.closing(sqlite3.connect(Path(folder, ANSWERS))) as answers:
+            # by the corrected start: a request counts from when it should have been sent
+            rows = answers.execute(
+                "select status, (end - coalesce(start_latency_correction, start)) * 1000 from oha"
+                " where coalesce(start_latency_correction, start) >= ?",
+                (begun,),
+            ).fetchall()
+    failed = json.loads(told)["errorDistribution"]
+    return rows + [(0, 0.0)] * sum(failed.values())
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -340,7 +353,7 @@ def good(results: Results) -> list[float]:
 def closed(server: Running, connections: int, seconds: float, into: Figures) -> None:
     """As many requests as come back, over so many connections."""
     before = server.cpu()
-    results = report(server.attack("-rate=0", f"-max-workers={connections}", f"-duration={seconds}s"))
+    results = report(server.attack(connections, seconds))
     used = server.cpu() - before
     fine = good(results)
     if len(fine) < len(results):
@@ -354,7 +367,7 @@ def closed(server: Running, connections: int, seconds: float, into: Figures) -> 
 def warm_up(server: Running) -> None:
     """Two seconds of load, again until nothing fails: MLServer says that it is ready before its worker is."""
     for _ in range(5):
-        results = report(server.attack("-rate=0", "-max-workers=4", "-duration=2s"))
+        results = report(server.attack(4, 2))
         if len(good(results)) == len(results):
             return
 
@@ -423,13 +436,9 @@ def overload(seconds: float, words: int) -> None:
             if refused <= 0.01 and p99 < 5 * calm_p99:
                 sustained = closed_rate * share
         before = one.cpu()
-        with ThreadPoolExecutor() as pool:
-            # the second half joins the first: twice the load from nothing is first of all connections that are opened
-            half = pool.submit(offered, one, sustained, seconds, 2 * LEAD)
-            time.sleep(LEAD)
-            watch = one.attack("-rate=50/1s", f"-duration={seconds + LEAD}s", path="/live", port=one.admin)
-            results, alive = offered(one, sustained, seconds), report(watch)
-            results += half.result()
+        watch = one.attack(4, seconds + LEAD, rate=50, path="/live", port=one.admin)
+        results = offered(one, sustained * 2, seconds)
+        alive = report(watch)
         used = one.cpu() - before
         goodput, _, p99 = row(sustained * 2, results)
     with running(NOTHING) as one:
@@ -444,13 +453,12 @@ def overload(seconds: float, words: int) -> None:
     print(f"p99 calm, overloaded   {calm_p99:8.1f} ms, {p99:.1f} ms = {p99 / calm_p99:.1f} ×")
     print(f"  of a server that does nothing, at that rate {alone:.1f} ms: the load generator's own")
     print(f"liveness, slowest      {max(live):8.1f} ms of {len(live)}, {len(good(alive))} with 200")
-    print(f"processor              {used / (seconds + 2 * LEAD):8.0%} of the server's core")
+    print(f"processor              {used / (seconds + LEAD):8.0%} of the server's core")
 
 
-def offered(server: Running, rate: float, seconds: float, lead: float = LEAD) -> Results:
-    """Requests at a constant rate, whatever becomes of those before; the first ``lead`` seconds are left out."""
-    words = f"-rate={rate:.0f}/1s", f"-duration={seconds + lead}s", f"-max-workers={OUTSTANDING}"
-    return report(server.attack(*words), lead)
+def offered(server: Running, rate: float, seconds: float) -> Results:
+    """Requests at a constant rate, whatever becomes of those before; those of the first ``LEAD`` are left out."""
+    return report(server.attack(CONNECTIONS, seconds + LEAD, rate=rate), LEAD)
 
 
 def main() -> None:
