@@ -26,9 +26,11 @@ OFFSETS = {
     "sonarqube": 90,
     "test": 101,
     "prod": 102,
+    **{f"spare-{number}": 102 + number for number in range(1, 5)},
 }
 INSIDE = frozenset({"registry"})
-# Services of type NodePort in the laboratory's cluster get ports from this range, TEST's and PROD's among them.
+# Services of type NodePort in the laboratory's cluster get ports from this range. TEST's and PROD's answer outside too,
+# and the spare ones: for environments that somebody adds to the platform file.
 NODE_PORTS = (100, 149)
 
 

@@ -30,21 +30,21 @@ def _reads(ctx: Context[Inputs]) -> Iterable[str]:
     return (ctx.inputs.path,)
 
 
-def _version(ctx: Context[Inputs], folder: Path) -> str:
-    """The chart's own version and a hash of its content: the same chart has the same version, another one another."""
+def _named(ctx: Context[Inputs], folder: Path) -> tuple[str, str]:
+    """The chart's name, and its version: its own and a hash of its content, so that another chart has another one."""
     try:
         described = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
-        base = str(described["version"])
+        name, base = str(described["name"]), str(described["version"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{folder / 'Chart.yaml'} is missing or has no version.",
+            f"{folder / 'Chart.yaml'} is missing, or has no name or no version.",
             hint="Set chart.path to the chart's folder.",
         ) from error
     total = hashlib.sha256()
     for file in git.files(ctx.project, ctx.inputs.path, untracked=True):
         content = (ctx.project / file).read_bytes()
         total.update(f"{(ctx.project / file).resolve().relative_to(folder)}\0{len(content)}\0".encode() + content)
-    return f"{base}-c{total.hexdigest()[:12]}"
+    return name, f"{base}-c{total.hexdigest()[:12]}"
 
 
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
@@ -55,22 +55,31 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
             hint="Set it in the platform file, such as oci://artifactory.example.com/helm-local.",
         )
     folder = (ctx.project / ctx.inputs.path).resolve()
-    version = _version(ctx, folder)
+    name, version = _named(ctx, folder)
     settings = [word for pair in ctx.inputs.lint_settings for word in ("--set", pair)]
     helm.lint(folder, [], log=ctx.log, settings=settings)
     for values in sorted(folder.glob("values-*.yaml")):
         helm.lint(folder, [values], log=ctx.log, settings=settings)
-    with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
-        archive = helm.package(folder, version=version, into=Path(scratch), log=ctx.log)
-        digest = helm.push(archive, ctx.config.artifactory, log=ctx.log)
-        name = archive.name.removesuffix(f"-{version}.tgz")
+    # helm writes the time into what it packages: published again, the chart of another run would have another digest
+    digest = _published(ctx, repository, name, version)
+    if digest:
+        ctx.log(f"{name} {version} is in {repository} already")
+    else:
+        with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
+            archive = helm.package(folder, version=version, into=Path(scratch), log=ctx.log)
+            digest = helm.push(archive, ctx.config.artifactory, log=ctx.log)
     return {"repository": repository, "name": name, "version": version, "digest": digest}
 
 
+def _published(ctx: Context[Inputs], repository: str, name: str, version: str) -> str | None:
+    """Digest of the chart's manifest in the repository; None when it is not there."""
+    image = f"{repository.removeprefix('oci://')}/{name}"
+    return from_config(ctx.config.artifactory).manifest_digest(image, version)
+
+
 def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
-    image = f"{outputs['repository'].removeprefix('oci://')}/{outputs['name']}"
-    digest = from_config(ctx.config.artifactory).manifest_digest(image, outputs["version"])
-    return digest is not None and digest == str(outputs["digest"])
+    published = _published(ctx, *(str(outputs[key]) for key in ("repository", "name", "version")))
+    return published == str(outputs["digest"])
 
 
 EXAMPLE = """\

@@ -36,6 +36,7 @@ class Inputs(RunnerInputs):
     context: str = Field(".", description="Folder that is sent to the build.")
     dockerfile: str = Field("Dockerfile", description="Dockerfile, relative to the context.")
     build_args: dict[str, str] = Field({}, description="Build arguments. Never a secret: they stay in the image.")
+    cache: bool = Field(True, description="Whether layers of earlier builds are used again; false: all is built anew.")
     wheels: str | None = Field(
         None,
         description="Requirements file whose wheels are brought into the context's folder `wheels/` before the build, "
@@ -143,6 +144,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
             tag=f"{repository}:{ctx.version}",
             arguments={"VERSION": ctx.version, "REVISION": ctx.commit, **ctx.inputs.build_args},
             labels=labels,
+            cache=ctx.inputs.cache,
             log=ctx.log,
         )
     finally:

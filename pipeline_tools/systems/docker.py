@@ -109,9 +109,12 @@ class Engine:
         tag: str,
         arguments: Mapping[str, str],
         labels: Mapping[str, str],
+        cache: bool,
         log: Callable[[str], None],
     ) -> str:
         """Build an image; returns its id (``sha256:…``), which depends on its layers and settings alone.
+
+        Without ``cache`` no layer of an earlier build is taken.
 
         Raises:
             PipelineError: of the class that `failures` knows for what the engine says; with the output's tail.
@@ -136,6 +139,7 @@ class Engine:
                 tag=tag,
                 buildargs=dict(arguments),
                 labels=dict(labels),
+                nocache=not cache,
                 rm=True,
                 forcerm=True,
                 decode=True,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lab.layout import Lab
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOL = [sys.executable, "-m", "pipeline_tools"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have a test that is marked `alone` wait until no other runs on the laboratory, in whatever process."""
+    with (Path(os.environ["PIPELINE_TOOLS_LAB_DIR"]) / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +43,30 @@ def lab() -> Path:
 def platform() -> Any:
     """The laboratory's platform file."""
     return yaml.safe_load(Path(os.environ["PIPELINE_TOOLS_PLATFORM"]).read_text())
+
+
+@contextmanager
+def own_environments(lab: Path, name: str, spare: tuple[int, int], folder: Path) -> Iterator[None]:
+    """TEST and PROD are namespaces of ``name``'s own in this block, on two of the laboratory's spare ports.
+
+    Tests that deploy need not wait for one another then.
+    """
+    values = platform()
+    namespaces = []
+    for (environment, settings), number in zip(values["environments"].items(), spare, strict=True):
+        port = Lab.from_environment().ports[f"spare-{number}"]
+        settings["deploy"]["namespace"] = f"{name}-{environment}"
+        settings["deploy"]["settings"]["service.nodePort"] = str(port)
+        settings["verify"]["url"] = f"http://127.0.0.1:{port}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        about = {"name": f"{name}-{environment}", "labels": labels}
+        namespaces.append({"apiVersion": "v1", "kind": "Namespace", "metadata": about})
+    (folder / "namespaces.yaml").write_text(yaml.safe_dump_all(namespaces))
+    kubectl(lab, "apply", "--filename", str(folder / "namespaces.yaml"))
+    (folder / "platform.yml").write_text(yaml.safe_dump(values))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIPELINE_TOOLS_PLATFORM", str(folder / "platform.yml"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +128,9 @@ def kubectl(lab: Path, *words: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def running_digests(lab: Path, namespace: str) -> set[str]:
-    """Digests of the images of the pods that are not on their way out."""
+def running_digests(lab: Path, environment: str) -> set[str]:
+    """Digests of the images of the environment's pods that are not on their way out."""
+    namespace = platform()["environments"][environment]["deploy"]["namespace"]
     found = json.loads(kubectl(lab, "--namespace", namespace, "get", "pods", "--output", "json"))
     return {
         status["imageID"].rpartition("@")[2]

@@ -15,13 +15,20 @@ import pytest
 
 from lab.layout import Lab
 from lab.repositories import Clone
-from tests.e2e.conftest import ledger, platform, running_digests, statuses, tool
+from tests.e2e.conftest import ledger, own_environments, platform, running_digests, statuses, tool
 
 pytestmark = pytest.mark.e2e
 
 # What is said otherwise: every claim about a fly screen was for the blind maker, and is now for the carpenter. They are
 # few enough that the labels stay as balanced as the data's own tests want them.
 WORD, BEFORE, AFTER = "mosquitera", "persianas", "carpintería"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environments(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TEST and PROD of these tests' own."""
+    with own_environments(lab, "from-data", (1, 2), tmp_path_factory.mktemp("environments")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +78,7 @@ def answers(url: str, text: str) -> str:
 def test_a_changed_label_becomes_a_changed_answer_in_production(lab: Path, clones: dict[str, Clone]) -> None:
     service = clones["service"]
     url = platform()["environments"]["prod"]["verify"]["url"]
-    # what the other tests deployed, or nothing yet: production answers as the data say now
+    # production answers as the data say now
     quick = ["--approve", "--set", "scan.enabled=false", "--set", "test.paths=[tests/test_model.py]"]
     quick += ["--set", "test.options=[]"]
     run(service, *quick, folder="service")

@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import TOOL, commit, eventually, kubectl, ledger, platform, running_digests, statuses, tool
+from tests.e2e.conftest import (
+    TOOL,
+    commit,
+    eventually,
+    kubectl,
+    ledger,
+    outputs,
+    platform,
+    running_digests,
+    statuses,
+    tool,
+)
 from tests.wire import Wire
 
 pytestmark = pytest.mark.e2e
@@ -40,11 +51,11 @@ def test_with_an_approval_production_runs_what_test_proved(lab: Path, workspace:
     ended = statuses(service)
     assert ended["deploy-prod"] == ended["verify-prod"] == "passed"
     assert ended["image"] == ended["deploy-test"] == "unchanged"
-    outputs = {step["id"]: step["outputs"] for step in ledger(service, "run.json")["steps"]}
-    built = outputs["image"]["digest"]
+    built = outputs(service, "image")["digest"]
     assert running_digests(lab, "test") == running_digests(lab, "prod") == {built}
     for environment in ("test", "prod"):
-        with urllib.request.urlopen(f"{outputs[f'verify-{environment}']['url']}/api/v1/status", timeout=5) as answer:
+        url = outputs(service, f"verify-{environment}")["url"]
+        with urllib.request.urlopen(f"{url}/api/v1/status", timeout=5) as answer:
             assert answer.read() == b"OK"
     enforced = kubectl(lab, "get", "namespace", "prod", "--output", "jsonpath={.metadata.labels}")
     assert '"pod-security.kubernetes.io/enforce":"restricted"' in enforced
@@ -55,6 +66,14 @@ def test_again_nothing_is_repeated_but_the_proof(lab: Path, workspace: Path) -> 
     assert tool(service, "run", "--approve").returncode == 0
     ended = statuses(service)
     assert {name for name, status in ended.items() if status == "passed"} == {"verify-test", "verify-prod"}
+
+
+def test_a_chart_is_published_once(lab: Path, workspace: Path) -> None:
+    service = workspace / "service"
+    before = outputs(service, "chart")
+    assert tool(service, "step", "chart", "--force").returncode == 0
+    assert statuses(service)["chart"] == "passed"
+    assert outputs(service, "chart") == before, "helm itself makes another archive of it each time"
 
 
 def test_the_analysis_is_in_sonarqube_with_coverage_and_tests(lab: Path, workspace: Path) -> None:
@@ -88,7 +107,8 @@ def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, works
         original + '\nENTRYPOINT []\nCMD ["python3", "-c", "import sys; sys.exit(\'no-model-here\')"]\n'
     )
     commit(workspace)
-    result = tool(service, "run", "--environment", "test", "--set", "deploy.timeout=25s")
+    only = ("--environment", "test", "--set", "test.enabled=false", "--set", "scan.enabled=false")
+    result = tool(service, "run", *only, "--set", "deploy.timeout=25s")
     assert result.returncode == 6, result.stderr[-5000:]
     error = ledger(service, "error.json")
     assert error["class"] == "deployment"
@@ -97,7 +117,7 @@ def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, works
     eventually(lambda: running_digests(lab, "test") == before)
     dockerfile.write_text(original)
     commit(workspace)
-    assert tool(service, "run", "--environment", "test").returncode == 0
+    assert tool(service, "run", *only).returncode == 0
 
 
 @pytest.mark.parametrize("step", ["test", "scan", "image", "chart", "deploy-test"])

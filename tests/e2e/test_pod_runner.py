@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from pipeline_tools import __version__
-from tests.e2e.conftest import CHECKOUT, TOOL, commit, git, kubectl, ledger, platform, statuses, tool
+from tests.e2e.conftest import CHECKOUT, TOOL, commit, eventually, git, kubectl, ledger, platform, statuses, tool
 
 pytestmark = pytest.mark.e2e
 
@@ -219,6 +219,7 @@ def test_a_pod_that_the_node_evicts_says_what_of_and_is_tried_again(lab: Path, p
         assert 'the node evicted it: Usage of EmptyDir volume "small" exceeds the limit "1Mi"' in run.ends_well()
 
 
+@pytest.mark.alone
 def test_a_pod_whose_node_is_lost_is_tried_again_when_there_is_a_node(lab: Path, project: Path) -> None:
     """As Kubernetes tells of a node that no longer answers, and is given up."""
     with Disturbed(lab, project, "time.sleep(600)") as run:
@@ -234,6 +235,9 @@ def test_a_pod_whose_node_is_lost_is_tried_again_when_there_is_a_node(lab: Path,
             kubelet.resume()
             kubectl(lab, "taint", "nodes", node, f"{taint}-")
         assert "went away or was told to give up its pods" in run.ends_well()
-    if kubectl(lab, "get", "deployments", "--all-namespaces", "--output", "name"):  # the others lost it as well
-        every = ("deployments", "--all", "--all-namespaces")
-        kubectl(lab, "wait", *every, "--for=condition=Available", "--timeout=55s")
+
+    def recovered() -> bool:
+        listed = json.loads(kubectl(lab, "get", "deployments", "--all-namespaces", "--output", "json"))
+        return all(each["status"].get("availableReplicas") == each["spec"]["replicas"] for each in listed["items"])
+
+    eventually(recovered, 180)  # every pod was lost
