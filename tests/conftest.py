@@ -1,6 +1,6 @@
 """For all tests: how hypothesis works, and which of them may run side by side.
 
-Not those of one module, nor those that deploy to the laboratory's TEST and PROD. Those that are marked `alone` come last.
+Not those of one module, nor those that deploy to the laboratory's TEST and PROD; those marked `alone` come last.
 """
 
 from __future__ import annotations
