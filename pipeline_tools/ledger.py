@@ -34,6 +34,9 @@ FOLDER = ".pipeline"
 OURS = frozenset({"log.txt", ".lock"})
 # How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
 CLEAN_UP = 90.0
+# A process that takes the lock needs a moment, in seconds, to write which run it is of: till then the file says nothing, or
+# names a run that has ended.
+MOMENT = 0.5
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
@@ -177,7 +180,7 @@ class Ledger:
         The lock lives in the kernel: it goes with the last process that has the descriptor, however that ends.
         """
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        end = time.monotonic() + CLEAN_UP
+        begun = time.monotonic()
         said = False
         try:
             while True:
@@ -192,7 +195,11 @@ class Ledger:
                         return descriptor
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 holder = _holder(descriptor)
-                if _alive(holder.get("pid")) or time.monotonic() > end:
+                waited = time.monotonic() - begun
+                if waited < (CLEAN_UP if holder.get("run") in (None, run_id) else MOMENT):
+                    time.sleep(0.01)
+                    continue
+                if _alive(holder.get("pid")) or waited > CLEAN_UP:
                     raise ConfigError(
                         f"Another run, {holder.get('run', 'unknown')}, is at work in {self.folder.parent}.",
                         hint="Wait for it to end, or stop it; the lock goes with its processes.",

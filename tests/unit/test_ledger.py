@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,23 @@ def test_a_run_that_is_joined_has_a_name_that_a_folder_can_have(tmp_path: Path, 
         with pytest.raises(ConfigError, match="cannot name a run"), Ledger(tmp_path).run(name, say=print):
             pass
     assert not list(tmp_path.glob(".pipeline/runs/*"))
+
+
+def _join(project: Path, turn: Any) -> None:
+    turn.wait()
+    with Ledger(project).run("build-7", say=lambda _: None):
+        pass
+
+
+def test_processes_of_one_run_that_begin_together_do_not_take_each_other_for_another_run(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    for number in range(20):
+        project = tmp_path / str(number)
+        project.mkdir()
+        turn = fork.Barrier(8)
+        together = [fork.Process(target=_join, args=(project, turn)) for _ in range(8)]
+        for one in together:
+            one.start()
+        for one in together:
+            one.join(20)
+        assert [one.exitcode for one in together] == [0] * 8
