@@ -34,7 +34,7 @@ FOLDER = ".pipeline"
 OURS = frozenset({"log.txt", ".lock"})
 # How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
 CLEAN_UP = 90.0
-# A process that takes the lock needs a moment, in seconds, to write which run it is of: till then the file says nothing, or
+# A process that takes the lock needs a moment, in seconds, to write which run it is of: until then the file is empty or
 # names a run that has ended.
 MOMENT = 0.5
 

@@ -25,8 +25,8 @@ TOOL = [sys.executable, "-m", "pipeline_tools"]
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Have a test that is marked `alone` wait until no other runs on the laboratory, in whatever process."""
-    folder = Path(os.environ.get("PIPELINE_TOOLS_LAB_DIR", ""))
-    if not folder.is_absolute():
+    folder = Path(os.environ.get("PIPELINE_TOOLS_LAB_DIR", ""), "run")
+    if not folder.is_dir():
         return (yield)  # `lab` will say what is missing
     with (folder / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
