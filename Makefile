@@ -29,7 +29,7 @@ venv: $(VENV)/.installed ## the Python environment with pinned versions
 demo: venv ## from the data to production on this machine (first time about 12 min, later 4)
 	@lab/demo
 
-test: venv ## every test; brings the laboratory up and down (first time about 40 min, later 30)
+test: venv ## every test; brings the laboratory up and down (first time about 40 min, later 25)
 	@lab/with-lab --meanwhile '$(MAKE) --no-print-directory test-alone' \
 	  $(BIN)/pytest --numprocesses=3 --dist=loadgroup --no-loadscope-reorder tests/integration tests/e2e
 
