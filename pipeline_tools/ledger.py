@@ -34,9 +34,6 @@ FOLDER = ".pipeline"
 OURS = frozenset({"log.txt", ".lock"})
 # How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
 CLEAN_UP = 90.0
-# A process that takes the lock needs a moment, in seconds, to write which run it is of: until then the file is empty or
-# names a run that has ended.
-MOMENT = 0.5
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
@@ -180,7 +177,7 @@ class Ledger:
         The lock lives in the kernel: it goes with the last process that has the descriptor, however that ends.
         """
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        begun = time.monotonic()
+        end = time.monotonic() + CLEAN_UP
         said = False
         try:
             while True:
@@ -188,18 +185,13 @@ class Ledger:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, json.dumps({"run": run_id, "pid": os.getpid()}).encode(), 0)
-                with suppress(BlockingIOError):
-                    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    # between our two calls another run may have taken it
-                    if _holder(descriptor).get("run") == run_id:
-                        return descriptor
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                # who writes has it alone, for a moment: this waits for that, so that what is read is whole
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
                 holder = _holder(descriptor)
-                waited = time.monotonic() - begun
-                if waited < (CLEAN_UP if holder.get("run") in (None, run_id) else MOMENT):
-                    time.sleep(0.01)
-                    continue
-                if _alive(holder.get("pid")) or waited > CLEAN_UP:
+                if holder.get("run") == run_id:
+                    return descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                if _alive(holder.get("pid")) or time.monotonic() > end:
                     raise ConfigError(
                         f"Another run, {holder.get('run', 'unknown')}, is at work in {self.folder.parent}.",
                         hint="Wait for it to end, or stop it; the lock goes with its processes.",
