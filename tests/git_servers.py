@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 USER, PASSWORD = "someone", "git-pass%-with/signs"
 IDENTITY = {f"GIT_{who}_{what}": "t@example.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -64,7 +66,7 @@ def http(folder: Path) -> Iterator[Server]:
     """git http-backend behind lighttpd on a free port."""
     root = folder / "http"
     root.mkdir()
-    port = _free_port()
+    port = free_port()
     (folder / "users").write_text(f"{USER}:{PASSWORD}\n")
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "user").write_text(f"{USER}\n")
@@ -92,7 +94,7 @@ def ssh(folder: Path) -> Iterator[Server]:
     """The sshd of the machine on a free port, for this user and one key."""
     root = folder / "ssh"
     root.mkdir()
-    port = _free_port()
+    port = free_port()
     for name in ("host", "key"):
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(argv, check=True, capture_output=True)
@@ -137,9 +139,3 @@ def _serving(argv: list[str], port: int) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -14,7 +14,6 @@ import base64
 import contextlib
 import re
 import secrets
-import socket
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -29,6 +28,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from tests.ports import free_port
 
 USER, TOKEN, PASSWORD = "seeder", "11-api-token-of-the-seeder", "a-password-of-the-seeder"
 FOLDER = "com.cloudbees.hudson.plugins.folder.Folder"
@@ -168,8 +169,7 @@ class Server:
         self.lost = 0  # how many answers to requests for builds are still to be lost
         self.last_id = 0
         self.lock = threading.RLock()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ended = False
         self._app = Starlette(routes=[Route("/{path:path}", self._route, methods=["GET", "POST"])])

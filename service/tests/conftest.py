@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from servicio.settings import Settings
 SERVICE = Path(__file__).resolve().parents[1]
 FAULTY_MODEL = Path(__file__).resolve().parent / "averiado"
 START_TIMEOUT = 20.0
+
+_kept: list[socket.socket] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,16 +143,24 @@ class Service:
         return int(pids[-1].rpartition(" ")[2])
 
 
-def free_ports() -> tuple[int, int]:
-    """Two ports that nobody has; from below those that the kernel gives to clients, who might take it before we do."""
-    found: list[int] = []
-    while len(found) < 2:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has, and that no other test on this machine gets while this process lives.
+
+    From below those that Linux gives to clients, who might take it before we do. Who has the same port of 127.0.0.2,
+    has it: one that was only looked at would be free for another test too, until the service listens.
+    """
+    while True:
         port = random.randrange(28_000, 32_768)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            if port not in found:
-                found.append(port)
-    return found[0], found[1]
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.2", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+        else:
+            _kept.append(keeper)
+            return port
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = START_TIMEOUT) -> float:
@@ -176,7 +186,7 @@ def serving(
     ``memory``: how much of it a process gets, in bytes; 0: as much as there is.
     ``files``: how many it may have open before it asks for more; 0: as many as this process.
     """
-    port, admin = free_ports()
+    port, admin = free_port(), free_port()
     environment = {**os.environ, "PORT": str(port), "SERVICIO_ADMIN_PORT": str(admin)}
     environment |= {"SERVICIO_HOST": "127.0.0.1", "SERVICIO_ADMIN_HOST": "127.0.0.1", "SERVICIO_DRAIN_TIME": "0"}
     unprefixed = ("WORKERS",)

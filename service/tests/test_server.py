@@ -6,15 +6,15 @@ import pytest
 from servicio.board import Board
 from servicio.settings import Settings
 
-from tests.conftest import free_ports
+from tests.conftest import free_port
 
 
 def test_answers_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the option, one answer in five on a connection that is kept took 40 ms longer."""
     from servicio.server import Server
 
-    monkeypatch.setenv("HOST", "127.0.0.1")
-    monkeypatch.setenv("PORT", str(free_ports()[0]))
+    monkeypatch.setenv("SERVICIO_HOST", "127.0.0.1")
+    monkeypatch.setenv("PORT", str(free_port()))
     server = Server(Settings.from_environment(), Board(1))
     server._init_shared_socket()
     port = server._sso

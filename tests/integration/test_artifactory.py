@@ -22,15 +22,10 @@ from artifactory import ArtifactoryPath
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, QualityError
 from pipeline_tools.systems.artifactory import Artifactory, Image
+from tests.ports import free_port
 
 DEPLOYER, READER = ("deployer", "deployer-pass-1"), ("reader", "reader-pass-2")
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def wait_for(url: str) -> None:

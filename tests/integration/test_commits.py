@@ -14,6 +14,7 @@ from pipeline_tools.config import schema
 from pipeline_tools.errors import CredentialError, PipelineError
 from pipeline_tools.systems import commits
 from tests import git_servers
+from tests.ports import free_port
 
 
 def run(folder: Path, *words: str) -> str:
@@ -40,9 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[str]:
     """Address of a server with the repository."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     argv = ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}"]
     with subprocess.Popen([*argv, f"--base-path={data.parent}"], stderr=subprocess.DEVNULL) as process:
         try:
