@@ -64,12 +64,15 @@ def own_environments(lab: Path, name: str, spare: tuple[int, int], folder: Path)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         about = {"name": f"{name}-{environment}", "labels": labels}
         namespaces.append({"apiVersion": "v1", "kind": "Namespace", "metadata": about})
-    (folder / "namespaces.yaml").write_text(yaml.safe_dump_all(namespaces))
-    kubectl(lab, "apply", "--filename", str(folder / "namespaces.yaml"))
+    file = folder / "namespaces.yaml"
+    file.write_text(yaml.safe_dump_all(namespaces))
+    kubectl(lab, "delete", "--ignore-not-found", "--filename", str(file))  # tests that were killed left them
+    kubectl(lab, "apply", "--filename", str(file))
     (folder / "platform.yml").write_text(yaml.safe_dump(values))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIPELINE_TOOLS_PLATFORM", str(folder / "platform.yml"))
         yield
+    kubectl(lab, "delete", "--wait=false", "--filename", str(file))
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +106,16 @@ def commit(folder: Path) -> None:
     """Commit everything."""
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "change")
+
+
+def few_tests(repository: Path) -> None:
+    """Leave of the bundled service's tests those that are quick: for what comes now, the pipeline alone counts."""
+    for file in (repository / "service/tests").glob("test_*.py"):
+        if file.stem not in ("test_admission", "test_api", "test_capture", "test_door", "test_model"):
+            file.unlink()
+    file = repository / "service/pipeline.yml"
+    file.write_text(file.read_text().replace("--cov-fail-under=85, ", ""))
+    commit(repository)
 
 
 def tool(folder: Path, *words: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import CHECKOUT, commit, eventually, kubectl, own_environments, platform, running_digests
+from tests.e2e.conftest import (
+    CHECKOUT,
+    commit,
+    eventually,
+    few_tests,
+    kubectl,
+    own_environments,
+    platform,
+    running_digests,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -184,13 +193,8 @@ def jenkins(lab: Path, java: list[str], repository: Path, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def quick(jenkins: Jenkins) -> Jenkins:
-    """The job, with few of the service's tests: here only Jenkins' part counts."""
-    for file in (jenkins.repository / "service/tests").glob("test_*.py"):
-        if file.stem not in ("test_admission", "test_api", "test_capture", "test_door", "test_model"):
-            file.unlink()
-    file = jenkins.repository / "service/pipeline.yml"
-    file.write_text(file.read_text().replace("--cov-fail-under=85, ", ""))
-    commit(jenkins.repository)
+    """The job, with few of the service's tests."""
+    few_tests(jenkins.repository)
     return jenkins
 
 

@@ -19,6 +19,7 @@ from tests.e2e.conftest import (
     TOOL,
     commit,
     eventually,
+    few_tests,
     kubectl,
     ledger,
     outputs,
@@ -98,15 +99,22 @@ def test_a_changed_line_of_the_service_repeats_only_what_depends_on_it(lab: Path
     assert ended["test"] == ended["scan"] == ended["image"] == ended["deploy-test"] == "passed"
 
 
-def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, workspace: Path) -> None:
-    service = workspace / "service"
+@pytest.fixture(scope="module")
+def quick(workspace: Path) -> Path:
+    """The same repository, from here on with few of the service's tests."""
+    few_tests(workspace)
+    return workspace
+
+
+def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, quick: Path) -> None:
+    service = quick / "service"
     before = running_digests(lab, "test")
     dockerfile = service / "Dockerfile"
     original = dockerfile.read_text()
     dockerfile.write_text(
         original + '\nENTRYPOINT []\nCMD ["python3", "-c", "import sys; sys.exit(\'no-model-here\')"]\n'
     )
-    commit(workspace)
+    commit(quick)
     only = ("--environment", "test", "--set", "test.enabled=false", "--set", "scan.enabled=false")
     result = tool(service, "run", *only, "--set", "deploy.timeout=25s")
     assert result.returncode == 6, result.stderr[-5000:]
@@ -116,13 +124,13 @@ def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, works
     assert "no-model-here" in error["details"], "the pod's last words"
     eventually(lambda: running_digests(lab, "test") == before)
     dockerfile.write_text(original)
-    commit(workspace)
+    commit(quick)
     assert tool(service, "run", *only).returncode == 0
 
 
 @pytest.mark.parametrize("step", ["test", "scan", "image", "chart", "deploy-test"])
-def test_an_interrupt_leaves_a_truthful_ledger_and_the_next_run_goes_on(lab: Path, workspace: Path, step: str) -> None:
-    service = workspace / "service"
+def test_an_interrupt_leaves_a_truthful_ledger_and_the_next_run_goes_on(lab: Path, quick: Path, step: str) -> None:
+    service = quick / "service"
     # Every kind of step is started afresh, interrupted a moment later, and then repeated.
     argv = [*TOOL, "step", step, "--force"]
     with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
@@ -152,7 +160,7 @@ def changed_platform(folder: Path, change: Callable[[Any], None]) -> str:
     return str(folder / "platform.yml")
 
 
-def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, workspace: Path, tmp_path: Path) -> None:
+def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, quick: Path, tmp_path: Path) -> None:
     def gone(platform: Any) -> None:
         platform["artifactory"].update(url="http://127.0.0.1:9/artifactory", docker="127.0.0.1:9/docker-local")
 
@@ -160,7 +168,7 @@ def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, workspace: P
         (tmp_path / "wrong").write_text("wrong-password")
         platform["artifactory"]["password"] = f"file:{tmp_path / 'wrong'}"
 
-    service = workspace / "service"
+    service = quick / "service"
     for change, code, kind in ((gone, 4, "infrastructure"), (refused, 5, "credentials")):
         result = tool(service, "step", "image", "--force", "--platform", changed_platform(tmp_path, change))
         assert result.returncode == code, result.stderr[-5000:]
@@ -171,8 +179,8 @@ def test_an_artifactory_that_is_gone_or_refuses_the_user(lab: Path, workspace: P
     assert tool(service, "run", "--environment", "test").returncode == 0
 
 
-def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, workspace: Path, tmp_path: Path) -> None:
-    service = workspace / "service"
+def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, quick: Path, tmp_path: Path) -> None:
+    service = quick / "service"
     kubeconfig = yaml.safe_load(Path(platform()["kubernetes"]["kubeconfig"]).read_text())
     address = urllib.parse.urlsplit(kubeconfig["clusters"][0]["cluster"]["server"])
     wire = Wire(str(address.hostname), int(address.port or 443))
