@@ -482,7 +482,7 @@ def _plan(
     def resolved(environment: str | None) -> Resolved:
         return load(project, platform=platform, environment=environment, settings=settings)
 
-    return planning.make(resolved(None).config), resolved
+    return planning.make(lambda environment: resolved(environment).config), resolved
 
 
 def _planned(

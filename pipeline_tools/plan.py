@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,46 +80,44 @@ class Plan:
         }
 
 
-def make(config: Config) -> Plan:
-    """The plan of a project. Its environments keep the order in which the configuration names them."""
-    names = [name for name in KINDS[config.kind] if config.section(name).enabled]
-    steps = registry()
+def make(configuration: Callable[[str | None], Config]) -> Plan:
+    """The plan of a project. Its environments keep the order in which the configuration names them.
+
+    Args:
+        configuration: gives the configuration as an environment sees it; with None, as steps of none see it.
+    """
+    config, steps = configuration(None), registry()
+    names = [name for name in KINDS[config.kind] if not steps[name].per_environment and config.section(name).enabled]
     stages: dict[str, list[tuple[PlannedStep, ...]]] = {}
     for name in names:
         step = steps[name]
-        if not step.per_environment:
-            needs = tuple(_present(name, names))
-            planned = PlannedStep(id=name, step=name, environment=None, summary=step.summary, needs=needs)
-            stages.setdefault(step.stage, []).append((planned,))
+        needs = tuple(_present(name, names))
+        planned = PlannedStep(id=name, step=name, environment=None, summary=step.summary, needs=needs)
+        stages.setdefault(step.stage, []).append((planned,))
     result = [
         Stage(name=name, environment=None, approval=False, lock=None, branches=tuple(branches))
         for name, branches in stages.items()
     ]
-    placed = [name for name in names if steps[name].per_environment]
-    if placed:
-        before: tuple[str, ...] = ()  # an environment's turn comes when all is done in the one before it
-        for name, environment in config.environments.items():
-            branch = tuple(
-                PlannedStep(
-                    id=id_of(step, name),
-                    step=step,
-                    environment=name,
-                    summary=steps[step].summary,
-                    needs=(*(id_of(need, name) for need in _present(step, names)), *before),
-                )
-                for step in placed
+    before: tuple[str, ...] = ()  # an environment's turn comes when all is done in the one before it
+    for name, environment in config.environments.items():
+        seen = configuration(name)
+        placed = [each for each in KINDS[config.kind] if steps[each].per_environment and seen.section(each).enabled]
+        if not placed:
+            continue
+        branch = tuple(
+            PlannedStep(
+                id=id_of(step, name),
+                step=step,
+                environment=name,
+                summary=steps[step].summary,
+                needs=(*(id_of(need, name) for need in _present(step, [*names, *placed])), *before),
             )
-            before = tuple(planned.id for planned in branch)
-            lock = environment.lock or f"{config.name}-{name}"
-            result.append(
-                Stage(
-                    name=name.upper(),
-                    environment=name,
-                    approval=environment.approval,
-                    lock=lock,
-                    branches=(branch,),
-                )
-            )
+            for step in placed
+        )
+        before = tuple(planned.id for planned in branch)
+        lock = environment.lock or f"{config.name}-{name}"
+        stage = Stage(name=name.upper(), environment=name, approval=environment.approval, lock=lock, branches=(branch,))
+        result.append(stage)
     return Plan(project=config.name, kind=config.kind, stages=tuple(result))
 
 

@@ -279,7 +279,7 @@ def _take_locks(layer: Source) -> Mapping[Path_, str]:
 
 
 def _lock(key: Path_, locks: Mapping[Path_, str]) -> str | None:
-    # a lock of scan.enabled is one of environments.test.scan.enabled as well
+    # a lock of verify.enabled is one of environments.test.verify.enabled as well
     inner = key[2:] if key[0] == "environments" else ()
     for lock, place in locks.items():
         if lock in (key[: len(lock)], inner[: len(lock)]):
@@ -325,6 +325,11 @@ def _check_key(path: Path_, place: str) -> None:
         return
     if path == LOCKED:
         raise ConfigError(f"{place}: unknown key 'locked'.", hint="Only the platform file can lock keys.")
+    if len(path) == 3 and path[0] == "environments" and path[2] in (schema.keys(()) or ()):
+        raise ConfigError(
+            f"{place}: {name}: the step {path[2]!r} runs before any environment, once for all of them.",
+            hint=f"Set {path[2]} at the top of the file.",
+        )
     section = f"section {'.'.join(above)}" if above else "configuration"
     raise ConfigError(
         f"{place}: unknown key {name!r}.{nearest(path[-1], valid)}",

@@ -178,7 +178,7 @@ SYSTEMS: dict[str, type[Section]] = {
 
 
 class Environment(Section):
-    """A place to deploy to. Any section of a system or a step can stand in it and wins over the one outside."""
+    """A place to deploy to. Sections of systems and of the steps that run in it win here over those outside."""
 
     approval: bool = Field(False, description="Whether a deployment needs someone's approval.")
     approvers: list[str] = Field(
@@ -233,14 +233,18 @@ class Config(_Base):
 @cache
 def model() -> type[Config]:
     """`Config` with a field for each step and environments that may override any section."""
-    sections: dict[str, Any] = {name: (section, Field(default_factory=section)) for name, section in SYSTEMS.items()}
-    sections |= {name: (step.inputs, Field(default_factory=step.inputs)) for name, step in registry().items()}
+    systems: dict[str, Any] = {name: (section, Field(default_factory=section)) for name, section in SYSTEMS.items()}
+    steps: dict[str, Any] = {
+        name: (step.inputs, Field(default_factory=step.inputs)) for name, step in registry().items()
+    }
+    placed = {name: steps[name] for name, step in registry().items() if step.per_environment}
     # In an environment only the keys that are set there count: the layers are merged before.
-    environment = create_model("Environment", __base__=Environment, __doc__=Environment.__doc__, **sections)
+    environment = create_model("Environment", __base__=Environment, __doc__=Environment.__doc__, **systems, **placed)
     return create_model(
         "Config",
         __base__=Config,
-        **sections,
+        **systems,
+        **steps,
         environments=(
             dict[Name, environment],
             Field(default_factory=dict, description="Where to deploy to, in this order."),

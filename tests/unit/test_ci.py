@@ -25,7 +25,7 @@ class World:
         (folder / "platform.yml").write_text(platform)
         self.folder = folder
         self.platform = folder / "platform.yml"
-        self.plan = plan.make(self.config(None))
+        self.plan = plan.make(self.config)
 
     def config(self, environment: str | None) -> Any:
         return load(self.folder, platform=self.platform, environment=environment).config

@@ -17,21 +17,21 @@ def write(folder: Path, text: str, name: str = "pipeline.yml") -> Path:
 
 
 def test_later_layers_win_and_the_origin_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    platform = write(tmp_path, "sonarqube: {url: http://platform}\nscan: {namespace: a}\n", "platform.yml")
-    write(tmp_path, "name: x\nscan:\n  namespace: b\nenvironments:\n  test:\n    scan: {namespace: c}\n")
+    platform = write(tmp_path, "sonarqube: {url: http://platform}\ndeploy: {namespace: a}\n", "platform.yml")
+    write(tmp_path, "name: x\ndeploy:\n  namespace: b\nenvironments:\n  test:\n    deploy: {namespace: c}\n")
 
     def namespace(environment: str | None = None, *settings: str) -> object:
         found = load(tmp_path, platform=platform, environment=environment, settings=settings)
-        return found.config.section("scan").namespace
+        return found.config.section("deploy").namespace
 
     assert namespace() == "b"
     assert namespace("test") == "c"
-    monkeypatch.setenv("PIPELINE_TOOLS_SCAN__NAMESPACE", "d")
+    monkeypatch.setenv("PIPELINE_TOOLS_DEPLOY__NAMESPACE", "d")
     assert namespace("test") == "d"
-    assert namespace("test", "scan.namespace=e") == "e"
+    assert namespace("test", "deploy.namespace=e") == "e"
 
-    lines = list(explain(load(tmp_path, platform=platform, environment="test"), "scan.namespace"))
-    assert lines[0] == "scan.namespace = 'd'"
+    lines = list(explain(load(tmp_path, platform=platform, environment="test"), "deploy.namespace"))
+    assert lines[0] == "deploy.namespace = 'd'"
     assert [line.split(":")[0].strip() for line in lines[2:]] == ["set by", "overrode", "overrode", "overrode"]
     assert any(f"{tmp_path / 'pipeline.yml'}:3" in line for line in lines)
     assert any(f"{platform}:2" in line for line in lines)
@@ -98,11 +98,13 @@ def test_units_are_read_and_written(tmp_path: Path) -> None:
 
 
 def test_what_the_platform_file_locks_is_told(tmp_path: Path) -> None:
-    platform = write(tmp_path, "scan: {namespace: ci}\nlocked:\n- scan\n- environments.prod.approval\n", "platform.yml")
+    platform = write(
+        tmp_path, "scan: {namespace: ci}\nlocked:\n- scan\n- environments.prod.approval\n- verify\n", "platform.yml"
+    )
     write(tmp_path, "name: x\n")
     resolved = load(tmp_path, platform=platform)
     assert list(explain(resolved, "scan.namespace"))[-1].startswith(f"  locked: {platform}:3: ")
-    assert any("locked" in line for line in explain(resolved, "environments.test.scan.enabled"))
+    assert any("locked" in line for line in explain(resolved, "environments.test.verify.enabled"))
     assert not any("locked" in line for line in explain(resolved, "test.paths"))
     assert f"scan.namespace = 'ci'  (platform: {platform}:1, locked at {platform}:3)" in list(overview(resolved))
     assert any(f"locked at {platform}:4" in line for line in overview(resolved) if "prod.approval" in line)

@@ -23,15 +23,15 @@ from pipeline_tools.errors import ConfigError
 from pipeline_tools.step import duration, duration_text, size, size_text
 
 LAYERS = ("platform", "project", "platform, environment test", "project, environment test", "variable", "flag")
-# A key of each type, with values of it.
+# A key of each type, with values of it; all of them may stand in an environment.
 VALUES: Mapping[str, st.SearchStrategy[Any]] = {
-    "scan.namespace": st.sampled_from(["a", "b", "c"]),
-    "scan.enabled": st.booleans(),
-    "scan.timeout": st.sampled_from(["1s", "2m", "3h"]),
-    "scan.memory": st.sampled_from(["1Gi", "512Mi"]),
-    "test.paths": st.lists(st.sampled_from(["x", "y"]), max_size=3),
-    "image.build_args.ONE": st.sampled_from(["1", "yes", "z"]),
-    "image.build_args.TWO": st.sampled_from(["1", "yes", "z"]),
+    "deploy.namespace": st.sampled_from(["a", "b", "c"]),
+    "deploy.enabled": st.booleans(),
+    "deploy.timeout": st.sampled_from(["1s", "2m", "3h"]),
+    "jenkins.agent.memory": st.sampled_from(["1Gi", "512Mi"]),
+    "deploy.values": st.lists(st.sampled_from(["x", "y"]), max_size=3),
+    "deploy.settings.ONE": st.sampled_from(["1", "yes", "z"]),
+    "deploy.settings.TWO": st.sampled_from(["1", "yes", "z"]),
     "sonarqube.token": st.sampled_from(["env:A", "file:b", "secret:a/b/c"]),
     "kubernetes.context": st.sampled_from(["k", None]),
 }
@@ -89,7 +89,7 @@ def dumped(value: Any) -> str:
 
 
 def typed(key: str, value: Any) -> Any:
-    return {"scan.timeout": duration, "scan.memory": size}.get(key, lambda same: same)(value)
+    return {"deploy.timeout": duration, "jenkins.agent.memory": size}.get(key, lambda same: same)(value)
 
 
 def current(resolved: Resolved, key: str) -> Any:
@@ -122,7 +122,7 @@ def test_the_last_layer_that_sets_a_key_wins_and_every_origin_is_known(given: La
 
 
 @settings(max_examples=60, deadline=None)
-@given(layers(), st.sets(st.sampled_from([*sorted(VALUES), "scan", "image.build_args", "environments"])))
+@given(layers(), st.sets(st.sampled_from([*sorted(VALUES), "deploy", "deploy.settings", "environments"])))
 def test_a_locked_key_is_the_platforms_or_refused(given: Layers, locked: set[str]) -> None:
     with project(
         {"pipeline.yml": "name: x\n", "platform.yml": yaml.safe_dump({"locked": sorted(locked)})}, {}

@@ -163,7 +163,7 @@ def test_a_section_that_a_schema_takes_in_an_environment_is_the_same_as_outside(
     for name in schema.SYSTEMS:
         PROJECT.validate({"name": "x", "environments": {"test": {name: {}}}})
     with pytest.raises(ValidationError):
-        PROJECT.validate({"name": "x", "environments": {"test": {"scan": {"timeout": 5}}}})
-    (tmp_path / "pipeline.yml").write_text("name: x\nenvironments: {test: {scan: {timeout: 5}}}\n")
+        PROJECT.validate({"name": "x", "environments": {"test": {"deploy": {"timeout": 5}}}})
+    (tmp_path / "pipeline.yml").write_text("name: x\nenvironments: {test: {deploy: {timeout: 5}}}\n")
     with pytest.raises(ConfigError, match="a duration with its unit"):
         load(tmp_path)

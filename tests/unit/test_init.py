@@ -35,6 +35,10 @@ def written(folder: Path, files: dict[str, str], platform: str = "") -> dict[str
     return found
 
 
+def planned(folder: Path) -> plan.Plan:
+    return plan.make(lambda environment: load(folder, environment=environment).config)
+
+
 OFF = {"enabled": False}
 
 
@@ -54,7 +58,7 @@ def test_a_library(tmp_path: Path) -> None:
         "test": {"paths": ["tests"], "package": ["my_library"]},
         "scan": OFF,
     }
-    assert [step.id for step in plan.make(load(tmp_path).config).steps()] == ["test"]
+    assert [step.id for step in planned(tmp_path).steps()] == ["test"]
 
 
 def test_a_src_layout_with_requirements(tmp_path: Path) -> None:
@@ -121,10 +125,10 @@ def test_a_service_with_a_chart(tmp_path: Path) -> None:
 
 def test_a_service_without_a_chart_and_a_chart_without_a_service(tmp_path: Path) -> None:
     written(tmp_path / "one", {"Dockerfile": "", "main.go": ""})
-    steps = [step.id for step in plan.make(load(tmp_path / "one").config).steps()]
+    steps = [step.id for step in planned(tmp_path / "one").steps()]
     assert steps == ["image"]
     written(tmp_path / "two", {"Chart.yaml": "", "templates/a.yaml": ""})
-    assert [step.id for step in plan.make(load(tmp_path / "two").config).steps()] == ["chart"]
+    assert [step.id for step in planned(tmp_path / "two").steps()] == ["chart"]
 
 
 def test_what_is_locked_is_not_set(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ CASES = {
     "an endless duration": Case("name: x\ntest: {timeout: 999999999d}\n", "pipeline.yml:2:", "of a year at most"),
     "a bad size": Case("name: x\nscan: {memory: 4 gigs}\n", "pipeline.yml:2:", "such as 512Mi or 4Gi"),
     "a bad size in an environment": Case(
-        "name: x\nenvironments:\n  test:\n    scan: {memory: 4GB}\n", "pipeline.yml:4:", "such as 512Mi or 4Gi"
+        "name: x\nenvironments:\n  test:\n    jenkins:\n      agent: {memory: 4GB}\n",
+        "pipeline.yml:5:",
+        "such as 512Mi or 4Gi",
     ),
     "a bad CPU": Case("name: x\nscan: {cpu: two}\n", "pipeline.yml:2:", "such as 100m"),
     "a bad address": Case("name: x\njenkins: {url: jenkins}\n", "pipeline.yml:2:", "https://HOST/PATH"),
@@ -124,10 +126,16 @@ CASES = {
         platform="locked: [scan.enabled]\n",
     ),
     "a locked key in an environment": Case(
+        "name: x\nenvironments:\n  test:\n    verify: {enabled: false}\n",
+        "pipeline.yml:4:",
+        "environments.test.verify.enabled is locked",
+        platform="locked:\n- verify\n",
+    ),
+    "a step in an environment that is in none": Case(
         "name: x\nenvironments:\n  test:\n    scan: {enabled: false}\n",
         "pipeline.yml:4:",
-        "environments.test.scan.enabled is locked",
-        platform="locked:\n- scan\n",
+        "the step 'scan' runs before any environment",
+        "at the top of the file",
     ),
     "a locked approval": Case(
         "name: x\nenvironments:\n  prod: {approval: false}\n",

@@ -11,7 +11,7 @@ from pipeline_tools.errors import ConfigError
 
 def make(folder: Path, text: str) -> plan.Plan:
     (folder / "pipeline.yml").write_text(text, encoding="utf-8")
-    return plan.make(load(folder).config)
+    return plan.make(lambda environment: load(folder, environment=environment).config)
 
 
 def test_the_plan_of_a_service(tmp_path: Path) -> None:
@@ -36,6 +36,20 @@ def test_the_plan_of_a_service(tmp_path: Path) -> None:
 def test_a_step_that_is_off_is_not_in_the_plan(tmp_path: Path) -> None:
     made = make(tmp_path, "name: x\nkind: library\nscan: {enabled: false}\n")
     assert [step.id for step in made.steps()] == ["test"]
+
+
+def test_a_step_may_be_off_in_one_environment_only(tmp_path: Path) -> None:
+    made = make(
+        tmp_path,
+        "name: x\nverify: {enabled: false}\n"
+        "environments:\n  test: {deploy: {enabled: false}}\n  prod: {verify: {enabled: true}}\n  more: {}\n",
+    )
+    steps = {step.id: step.needs for step in made.steps() if step.environment}
+    assert list(steps) == ["deploy-prod", "verify-prod", "deploy-more"]
+    assert steps["deploy-prod"] == ("scan", "image", "chart")
+    assert steps["verify-prod"] == ("deploy-prod",)
+    assert steps["deploy-more"][-2:] == ("deploy-prod", "verify-prod")
+    assert [stage.name for stage in made.stages] == ["Test", "Build", "PROD", "MORE"]
 
 
 def test_selecting(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class Project:
         (folder / "pipeline.yml").write_text(own)
         (folder / "platform.yml").write_text(platform)
         self.folder = folder
-        self.plan = plan.make(self(None))
+        self.plan = plan.make(self)
 
     def __call__(self, environment: str | None) -> Config:
         return load(self.folder, platform=self.folder / "platform.yml", environment=environment).config
