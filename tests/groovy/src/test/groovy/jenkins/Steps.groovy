@@ -4,8 +4,11 @@ import com.cloudbees.groovy.cps.Outcome
 import groovy.json.JsonSlurperClassic
 import hudson.AbortException
 import java.nio.file.FileSystems
+import java.nio.file.FileVisitResult
 import java.nio.file.Files
 import java.nio.file.Path
+import java.nio.file.SimpleFileVisitor
+import java.nio.file.attribute.BasicFileAttributes
 import java.util.concurrent.Executors
 import java.util.concurrent.ScheduledExecutorService
 import java.util.concurrent.ScheduledFuture
@@ -437,7 +440,23 @@ class Steps {
         if (exact.file) { return [exact] }
         def matcher = FileSystems.default.getPathMatcher("glob:${plain}")
         Path workspace = new File(context.workspace).toPath()
-        return Files.walk(workspace).filter { matcher.matches(workspace.relativize(it)) && Files.isRegularFile(it) }
-            .map { it.toFile() }.collect() as List<File>
+        List<File> found = []
+        Files.walkFileTree(workspace, new SimpleFileVisitor<Path>() {
+
+            @Override
+            FileVisitResult visitFile(Path file, BasicFileAttributes about) {
+                if (about.regularFile && matcher.matches(workspace.relativize(file))) { found << file.toFile() }
+                return FileVisitResult.CONTINUE
+            }
+
+            // a branch beside this one moves its files about
+            @Override
+            FileVisitResult visitFileFailed(Path file, IOException gone) { return FileVisitResult.CONTINUE }
+
+            @Override
+            FileVisitResult postVisitDirectory(Path folder, IOException gone) { return FileVisitResult.CONTINUE }
+
+        })
+        return found
     }
 }
