@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Config
-from pipeline_tools.errors import PipelineError
+from pipeline_tools.errors import ConfigError, PipelineError
 from pipeline_tools.masking import mask
 from pipeline_tools.plan import Plan
-from pipeline_tools.preflight import needed
+from pipeline_tools.preflight import needed, without_server
 from pipeline_tools.process import run
 from pipeline_tools.steps import registry
 
@@ -49,7 +49,11 @@ def examine(plan: Plan, configuration: Callable[[str | None], Config]) -> list[F
             reference = config.value(key)
             if credential.type != "file" and reference:
                 checks.append((key, lambda reference=reference: _credential(reference)))  # type: ignore[misc]
-    return [_check(name, check) for name, check in checks]
+    unset = without_server(list(plan.steps()), configuration)
+    return [
+        *(_check(name, check) for name, check in checks),
+        *(_unset(name, keys) for name, keys in unset.items() if keys),
+    ]
 
 
 def _check(name: str, check: Callable[[], str]) -> Finding:
@@ -57,6 +61,11 @@ def _check(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name=name, says=check())
     except PipelineError as error:
         return Finding(name=name, says=mask(" → ".join(filter(None, (error.message, error.hint)))), error=error)
+
+
+def _unset(step: str, keys: Sequence[str]) -> Finding:
+    error = ConfigError(f"{' and '.join(keys)} not set", hint="Set it in the platform file or in pipeline.yml.")
+    return Finding(name=step, says=f"{error.message} → {error.hint}", error=error)
 
 
 def _git() -> str:

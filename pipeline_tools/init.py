@@ -39,6 +39,10 @@ DATA = frozenset({".csv", ".tsv", ".parquet", ".jsonl"})
 TRAINING = re.compile(r"(train|entrenar|ejecutar)\w*\.(py|sh)")
 
 
+# What has a pipeline of a kind of its own, whose programs only its people can name.
+OWN_PROGRAMS = {"a model": "model", "a data set with its programs": "data"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What a repository has; every path is relative to it.
@@ -64,7 +68,9 @@ class Found:
     @property
     def kind(self) -> str:
         """The kind of project; what has neither an image nor a chart is a library."""
-        return "service" if self.dockerfile or self.chart else "library"
+        if self.dockerfile or (self.chart and self.tests):
+            return "service"
+        return "chart" if self.chart else "library"
 
 
 def look(project: Path) -> Found:
@@ -109,8 +115,10 @@ def pipeline_text(found: Found, *, scan: bool) -> str:
         "# `pipeline-tools config explain` every key that is set and where.\n"
         f"kind: {found.kind}\n"
         f"name: {_flow(found.name)}" + (f"\nversion: {_flow(found.version)}" if found.version else ""),
-        _test_block(found),
     ]
+    if found.kind == "chart":
+        return "\n\n".join([*blocks, f"chart:\n  path: {_flow(found.chart)}"]) + "\n"
+    blocks.append(_test_block(found))
     if not scan:
         blocks.append("# No platform file names a SonarQube. Remove this line when one does.\nscan: {enabled: false}")
     if found.kind == "service":
@@ -142,6 +150,9 @@ def _write_one(project: Path, above: Path, found: Found, platform: Path | None, 
     address = origins.get(("sonarqube", "url"), ())
     locked = any(lock[0] == "scan" for lock in locks)
     yield f"{project} is {found.what}" + (f", with tests in {', '.join(found.tests)}." if found.tests else ".")
+    if found.what in OWN_PROGRAMS:
+        kind = OWN_PROGRAMS[found.what]
+        yield f"It is written as a library: the pipeline of `kind: {kind}` calls programs of yours (docs/projects.md)."
     texts = {
         layers.PROJECT_FILE: pipeline_text(found, scan=locked or bool(address and address[-1].value)),
         JENKINSFILE: f"@Library('pipeline-tools') _\n{found.kind}Pipeline({_jenkins_arguments(project)})\n",

@@ -34,7 +34,10 @@ def leave_out(steps: Sequence[PlannedStep], configuration: Configuration) -> tup
     if not missing:
         return steps, ""
     keys = dict.fromkeys(key for unset in missing.values() for key in unset)
-    sentence = f"Left out: {', '.join(missing)}. There is no platform file, and {', '.join(keys)} are not set."
+    sentence = (
+        f"Left out: {', '.join(missing)}. There is no platform file, and {', '.join(keys)} are not set. → Write one, "
+        "as in README.md, and name it with --platform FILE, or put it at ~/.config/pipeline-tools/platform.yml."
+    )
     return [planned for planned in steps if planned.id not in missing], sentence
 
 

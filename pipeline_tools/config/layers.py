@@ -111,9 +111,12 @@ def load(
     """
     path = project / PROJECT_FILE
     if not path.exists():
+        below = [found.relative_to(project).as_posix() for found in projects(project) if found != project]
         raise ConfigError(
             f"There is no {PROJECT_FILE} in {project}.",
-            hint="`pipeline-tools init` writes one; or name the project's folder with --project DIR.",
+            hint=f"There is one in {', '.join(below)}: name one with --project {below[0]}."
+            if below
+            else "`pipeline-tools init` writes one; or name the project's folder with --project DIR.",
         )
     shared, locks = _shared(platform)
     own = [source.read(path, "project"), _from_environment(), _from_settings(settings)]

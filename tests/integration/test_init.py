@@ -159,3 +159,14 @@ def test_the_project_itself_and_pytest_are_installed_for_the_tests(tmp_path: Pat
     result = tool(project, "run", PIPELINE_TOOLS_CACHE=str(tmp_path / "cache"))
     assert result.returncode == 0, result.stderr
     assert ledger(project, "steps/test/outputs.json")["coverage_percent"] == 100.0
+
+
+def test_the_doctor_of_a_chart_alone_says_which_key_is_missing(tmp_path: Path) -> None:
+    for name in ("Chart.yaml", "values.yaml"):
+        (tmp_path / name).write_text(SERVICE[f"chart/{name}"])
+    git(tmp_path, "init", "--quiet")
+    assert tool(tmp_path, "init").returncode == 0
+    told = tool(tmp_path, "doctor", HOME=str(tmp_path), PIPELINE_TOOLS_PLATFORM="")
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("✘ chart")]
+    assert "artifactory.url and artifactory.helm not set → " in line
+    assert told.returncode != 0

@@ -140,3 +140,12 @@ def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
         (tmp_path / "again").mkdir(exist_ok=True)
         write(tmp_path / "again", yaml.safe_dump(shown))
         assert load(tmp_path / "again").config.model_dump() == resolved.config.model_dump()
+
+
+def test_where_the_projects_are_below_they_are_named(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "name: x\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert caught.value.hint == "There is one in one, two: name one with --project one."

@@ -127,8 +127,17 @@ def test_a_service_without_a_chart_and_a_chart_without_a_service(tmp_path: Path)
     written(tmp_path / "one", {"Dockerfile": "", "main.go": ""})
     steps = [step.id for step in planned(tmp_path / "one").steps()]
     assert steps == ["image"]
-    written(tmp_path / "two", {"Chart.yaml": "", "templates/a.yaml": ""})
+    assert written(tmp_path / "two", {"Chart.yaml": "", "templates/a.yaml": ""})["kind"] == "chart"
     assert [step.id for step in planned(tmp_path / "two").steps()] == ["chart"]
+    assert "chartPipeline()" in (tmp_path / "two/Jenkinsfile").read_text()
+
+
+@pytest.mark.parametrize(("file", "kind"), [("train.py", "model"), ("claims.csv", "data")])
+def test_of_a_model_and_of_data_it_is_said_that_they_have_pipelines_of_their_own(
+    tmp_path: Path, file: str, kind: str
+) -> None:
+    repository(tmp_path, {"app.py": "", file: ""})
+    assert any(f"`kind: {kind}`" in line for line in init.write(tmp_path, platform=None))
 
 
 def test_what_is_locked_is_not_set(tmp_path: Path) -> None:

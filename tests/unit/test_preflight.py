@@ -44,7 +44,9 @@ def test_steps_without_a_server_are_left_out_with_what_builds_on_them(tmp_path: 
     assert [step.id for step in kept] == ["test"]
     assert sentence == (
         "Left out: scan, image, chart, deploy-test, verify-test, deploy-prod, verify-prod. There is no platform file, "
-        "and sonarqube.url, artifactory.url, artifactory.docker, artifactory.helm, verify.url are not set."
+        "and sonarqube.url, artifactory.url, artifactory.docker, artifactory.helm, verify.url are not set. → "
+        "Write one, as in README.md, and name it with --platform FILE, or put it at "
+        "~/.config/pipeline-tools/platform.yml."
     )
 
 
