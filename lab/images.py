@@ -15,6 +15,7 @@ from lab.layout import HERE, Lab
 from pipeline_tools.errors import InfrastructureError
 
 PAUSE = "localhost/pause:1"
+SCANNER_DOCKERFILE = HERE / "images" / "scanner" / "Dockerfile"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -24,9 +25,10 @@ def base(lab: Lab) -> str:
 
 
 def scanner(lab: Lab) -> str:
-    """Name of the image with SonarQube's scanner."""
-    server = builds.BUILDS["sonarqube"].version
-    return f"{lab.at('artifactory')}/docker-local/sonar-scanner:{builds.SCANNER_VERSION}-for-{server}"
+    """Name of the image with SonarQube's scanner: another for each build, for a node keeps what it has by name."""
+    build = builds.BUILDS["sonarqube"]
+    key = _digest(build.folder(lab.builds).name.encode() + SCANNER_DOCKERFILE.read_bytes())[:8]
+    return f"{lab.at('artifactory')}/docker-local/sonar-scanner:{builds.SCANNER_VERSION}-for-{build.version}-{key}"
 
 
 def import_pause(lab: Lab) -> None:
@@ -67,15 +69,13 @@ def push_base(lab: Lab) -> None:
 def push_scanner(lab: Lab) -> None:
     """Build the scanner's image and push it, unless the Docker engine has this very build."""
     client, name = _client(lab), scanner(lab)
-    build = builds.BUILDS["sonarqube"].folder(lab.builds)
-    dockerfile = HERE / "images" / "scanner" / "Dockerfile"
-    key = f"{build.name}-{_digest(dockerfile.read_bytes())[:8]}"
+    key = name.rpartition(":")[2]
     if _current(client, name, key):
         return
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
-        archive.add(dockerfile, "Dockerfile")
-        archive.add(build / "scanner.tar", "scanner.tar")
+        archive.add(SCANNER_DOCKERFILE, "Dockerfile")
+        archive.add(builds.BUILDS["sonarqube"].folder(lab.builds) / "scanner.tar", "scanner.tar")
     context.seek(0)
     arguments = {"BASE_IMAGE": base(lab)}
     stream = client.build(
