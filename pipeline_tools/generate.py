@@ -225,7 +225,8 @@ def _needs(step: Step[Any]) -> Iterator[str]:
         keys, variables = (
             ", ".join(f"`{name}`" for name in names) for names in (credential.config, credential.variables)
         )
-        yield f"credential `{credential.id}` ({credential.type}): {keys}; Jenkins binds {variables}"
+        if_needed = ", where the configuration has a use for it" if step.asks else ""
+        yield f"credential `{credential.id}` ({credential.type}){if_needed}: {keys}; Jenkins binds {variables}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
