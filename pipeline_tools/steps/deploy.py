@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,18 @@ from pydantic import Field
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, DeployError, InfrastructureError, PipelineError
+from pipeline_tools.failures import explained, known
+from pipeline_tools.ledger import read_json, write_json
 from pipeline_tools.lineage.words import DEPLOYED
 from pipeline_tools.process import ProcessFailed, ProcessTimeout
 from pipeline_tools.step import ARTIFACTORY, KUBECONFIG, Context, Duration, Json, RunnerInputs, Step, duration
 from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
 from pipeline_tools.systems.release import connect, diagnose
+
+# In the step's folder: between which times its helm worked, and has ended, when the cluster did not let it put back
+# what it had begun.
+CUT_OFF = "cut-off.json"
 
 
 class Inputs(RunnerInputs):
@@ -84,22 +92,69 @@ def _settings(ctx: Context[Inputs], pull_secret: str) -> list[str]:
     return ours + [word for key, value in ctx.inputs.settings.items() for word in ("--set", f"{key}={value}")]
 
 
-def _unlock(ctx: Context[Inputs], release: str, namespace: str) -> int | None:
-    """The revision that runs, or None; a release that a killed helm left pending is put back to it first."""
+def _unlock(ctx: Context[Inputs], release: str, namespace: str) -> list[helm.Release]:
+    """The revisions of the release; one that a helm which is gone left pending is put back first.
+
+    Raises:
+        InfrastructureError: someone is deploying the release.
+    """
     cluster = ctx.config.kubernetes
     history = helm.history(cluster, release, namespace)
-    deployed = max((entry.revision for entry in history if entry.status in ("deployed", "superseded")), default=None)
-    if history and history[-1].status.startswith("pending"):
-        ctx.log(f"an earlier deployment of {release} was cut off ({history[-1].status}): putting it back")
-        _put_back(ctx, release, namespace, deployed)
-    return deployed
+    if not history or not history[-1].status.startswith("pending"):
+        return history
+    last = history[-1]
+    if not _is_over(ctx, last):
+        raise InfrastructureError(
+            f"Someone is deploying {release} to {namespace}: its revision {last.revision} ({last.chart}) is "
+            f"{last.status} since {last.updated:%Y-%m-%d %H:%M:%S %Z}.",
+            hint="Run the same again when that is done. If its helm was killed, it is put back as soon as it is older "
+            "than deploy.timeout and two minutes.",
+        )
+    ctx.log(f"an earlier deployment of {release} was cut off ({last.status}): putting it back")
+    with _noted(ctx, release, namespace, datetime.now(UTC)):
+        ctx.log(_put_back(ctx, release, namespace, history))
+    return helm.history(cluster, release, namespace)
 
 
-def _put_back(ctx: Context[Inputs], release: str, namespace: str, revision: int | None) -> str:
-    """Undo a deployment; returns what runs now, in words."""
-    if revision is None:
+def _is_over(ctx: Context[Inputs], pending: helm.Release) -> bool:
+    """Whether no helm works on a pending revision any more: one of ours that has ended, or it is too old."""
+    for file in ctx.out.parents[2].glob(f"*/steps/{ctx.out.name}/{CUT_OFF}"):
+        note = read_json(file) or {}
+        ours = (note.get("release"), note.get("namespace")) == (pending.name, pending.namespace)
+        if ours and datetime.fromisoformat(note["from"]) <= pending.updated <= datetime.fromisoformat(note["to"]):
+            return True
+    return datetime.now(UTC) - pending.updated > timedelta(seconds=ctx.inputs.timeout + helm.TIMEOUT)
+
+
+@contextmanager
+def _noted(ctx: Context[Inputs], release: str, namespace: str, begun: datetime) -> Iterator[None]:
+    """Should this block fail, what helm has left pending since ``begun`` is known to be over by the next deployment."""
+    try:
+        yield
+    except PipelineError:
+        window = {"from": begun.isoformat(), "to": datetime.now(UTC).isoformat()}
+        write_json(ctx.out / CUT_OFF, {"release": release, "namespace": namespace, **window})
+        raise
+
+
+def _made(ctx: Context[Inputs], release: str, namespace: str, before: Sequence[helm.Release], begun: datetime) -> bool:
+    """Whether the release has a revision that was made since ``begun``, when it had those of ``before``."""
+    history = helm.history(ctx.config.kubernetes, release, namespace)
+    last = before[-1].revision if before else 0
+    return bool(history) and history[-1].revision > last and history[-1].updated >= begun
+
+
+def _put_back(ctx: Context[Inputs], release: str, namespace: str, history: Sequence[helm.Release]) -> str:
+    """Go back to the last of these revisions that ran, or else the last that failed; returns what runs now, in words.
+
+    What was there before us is never removed.
+    """
+    ran = [entry.revision for entry in history if entry.status in ("deployed", "superseded")]
+    failed = [entry.revision for entry in history if not entry.status.startswith("pending")]
+    if not ran and not failed:
         helm.uninstall(ctx.config.kubernetes, release, namespace, log=ctx.log)
         return f"nothing of {release} runs in {namespace}: this was its first deployment, and it was removed"
+    revision = max(ran or failed)
     helm.rollback(ctx.config.kubernetes, release, namespace, revision, log=ctx.log)
     return f"{namespace} was put back to revision {revision} of {release}"
 
@@ -121,24 +176,27 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     published = ctx.outputs["chart"]
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
         chart = helm.pull(published["name"], published["version"], artifactory, Path(scratch), log=ctx.log)
+        begun = datetime.now(UTC)
         try:
-            helm.upgrade(
-                ctx.config.kubernetes,
-                release=release,
-                chart=chart,
-                namespace=namespace,
-                values=[*files, *_lineage(ctx, Path(scratch))],
-                settings=_settings(ctx, pull_secret),
-                description=DEPLOYED.format(run=ctx.run_id, project=ctx.config.name, version=ctx.version),
-                timeout=ctx.inputs.timeout,
-                log=ctx.log,
-            )
-        except (ProcessFailed, ProcessTimeout) as error:
-            raise _explained(ctx, kubernetes, error, namespace, release, before) from error
+            try:
+                helm.upgrade(
+                    ctx.config.kubernetes,
+                    release=release,
+                    chart=chart,
+                    namespace=namespace,
+                    values=[*files, *_lineage(ctx, Path(scratch))],
+                    settings=_settings(ctx, pull_secret),
+                    description=DEPLOYED.format(run=ctx.run_id, project=ctx.config.name, version=ctx.version),
+                    timeout=ctx.inputs.timeout,
+                    log=ctx.log,
+                )
+            except (ProcessFailed, ProcessTimeout) as error:
+                raise _explained(ctx, kubernetes, error, namespace, release, before, begun) from error
         except KeyboardInterrupt:
-            ctx.log("interrupted: putting the release back")
-            with suppress(PipelineError):
-                ctx.log(_put_back(ctx, release, namespace, before))
+            with suppress(PipelineError), _noted(ctx, release, namespace, begun):
+                if _made(ctx, release, namespace, before, begun):
+                    ctx.log("interrupted: putting the release back")
+                    ctx.log(_put_back(ctx, release, namespace, before))
             raise
     now = helm.history(ctx.config.kubernetes, release, namespace)[-1]
     return {
@@ -156,25 +214,58 @@ def _explained(
     error: ProcessFailed | ProcessTimeout,
     namespace: str,
     release: str,
-    before: int | None,
+    before: Sequence[helm.Release],
+    begun: datetime,
 ) -> PipelineError:
-    """Why the release did not come up, from its pods, and what runs now."""
+    """Why the release did not come up, from helm and its pods, and what runs now: what helm did is put back."""
+    said = error.details or error.message
+    if re.search(helm.TAKEN, said):
+        return InfrastructureError(
+            f"Someone else is deploying {release} to {namespace}; nothing was changed there.",
+            hint="Run the same again when that is done.",
+            details=said,
+        )
     try:
-        why = diagnose(kubernetes, namespace, release)
-        now = _put_back(ctx, release, namespace, before)
+        with _noted(ctx, release, namespace, begun):
+            if not _made(ctx, release, namespace, before, begun):
+                message = f"helm did not deploy {release} to {namespace}; nothing was changed there."
+                return explained("helm", said, message, otherwise=DeployError)
+            why = _why(kubernetes, namespace, release)
+            now = _put_back(ctx, release, namespace, before)
     except PipelineError as gone:
+        refused = known("helm", gone.details)
+        if refused and not issubclass(refused.error, InfrastructureError):
+            return refused.error(
+                f"{release} failed in {namespace} and could not be put back; what runs there is unknown.",
+                hint=refused.hint,
+                details=f"{said}\n{gone.message}\n{gone.details}",
+            )
         return InfrastructureError(
             f"The cluster stopped answering while {release} was deployed to {namespace}; what runs there is unknown.",
             hint="When it answers again, run the same again: an unfinished release is put back first.",
-            details=f"{error.details}\n{gone.message}",
+            details=f"{said}\n{gone.message}\n{gone.details}".strip(),
         )
     for line in why:
         ctx.log(line)
+    details = "\n".join([said, *why])
+    reason = known("helm", said)
+    if reason and not issubclass(reason.error, DeployError):
+        return reason.error(
+            f"helm could not deploy {release} to {namespace}; {now}.", hint=reason.hint, details=details
+        )
     return DeployError(
         f"{release} did not become ready in {namespace}; {now}.",
         hint="The pods' events and last log lines are above and in the step's log.",
-        details="\n".join([error.details or error.message, *why]),
+        details=details,
     )
+
+
+def _why(kubernetes: Kubernetes, namespace: str, release: str) -> list[str]:
+    """What the pods tell; that they cannot be asked is no reason to leave a broken release."""
+    try:
+        return diagnose(kubernetes, namespace, release)
+    except PipelineError as error:
+        return [f"The pods could not be looked at: {error.message}"]
 
 
 def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:

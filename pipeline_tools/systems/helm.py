@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -22,11 +23,19 @@ from pipeline_tools.step import Json
 TIMEOUT = 120.0
 # How helm describes a revision that is one.
 ROLLBACK = r"Rollback to ([0-9]+)"
+# What it says when another helm is at work on the release: it has done nothing then.
+TAKEN = r"another operation .* is in progress|release: already exists|cannot re-use a name that is still in use"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A revision as `helm` knows it; ``status`` is deployed, failed, pending-upgrade …, ``description`` a sentence."""
+    """A revision as `helm` knows it.
+
+    Attributes:
+        status: deployed, failed, pending-upgrade …
+        description: a sentence.
+        updated: when helm began to make it, by the clock of the machine that helm ran on.
+    """
 
     name: str
     namespace: str
@@ -34,6 +43,7 @@ class Release:
     status: str
     chart: str
     description: str
+    updated: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +168,7 @@ def history(cluster: Kubernetes, release: str, namespace: str) -> list[Release]:
             status=str(entry["status"]),
             chart=str(entry["chart"]),
             description=str(entry.get("description", "")),
+            updated=datetime.fromisoformat(entry.get("updated") or "0001-01-01T00:00:00Z"),
         )
         for entry in found
     ]

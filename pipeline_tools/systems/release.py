@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tools.config import schema
+from pipeline_tools.errors import CredentialError
 from pipeline_tools.systems.kubernetes import Kubernetes, Pod, parse_owner
 
 EVENTS, LOG_LINES = 5, 15
@@ -67,25 +68,42 @@ def wanted_replicas(cluster: Kubernetes, namespace: str, release: str) -> int:
 
 
 def diagnose(cluster: Kubernetes, namespace: str, release: str) -> list[str]:
-    """Why pods of a release are not ready: their state, warnings and last log lines, as lines for a person."""
+    """Why pods of a release are not ready: their state, warnings and last log lines, as lines for a person.
+
+    Who may not read events or logs is told so, and sees the rest.
+    """
     lines: list[str] = []
-    pods = [pod for pod in cluster.pods(namespace, selector(release)) if not pod.ready and not pod.deleting]
+    found = cluster.pods(namespace, selector(release))
+    pods = [pod for pod in found if not pod.ready and not pod.deleting and pod.phase != "Succeeded"]
     for pod in pods:
         lines.append(f"pod {pod.name}: {_state(pod)}")
-        warnings = [event for event in cluster.events(namespace, pod.name) if event.kind == "Warning"]
-        lines += [f"  {event.reason}: {event.message} (×{event.count})" for event in warnings[-EVENTS:]]
-        for container in pod.containers:
-            # a container that crashed and waits to be started again told its reason in its previous life
-            log = cluster.log_tail(
-                namespace, pod.name, container=container.name, lines=LOG_LINES, previous=container.state == "waiting"
-            )
-            lines += [f"  {container.name} | {line}" for line in log.splitlines()]
+        for read in (_warnings, _last_words):
+            try:
+                lines += read(cluster, pod)
+            except CredentialError as error:
+                lines.append(f"  {error.message}")
     if not pods:
         # no pod could be made at all: a quota, or the level of pod security, refuses them
         owners = cluster.call(f"list events in {namespace}", cluster.core.list_namespaced_event, namespace)
         for item in owners["items"]:
             if item.get("type") == "Warning" and str(item["involvedObject"].get("name", "")).startswith(release):
                 lines.append(f"{item['involvedObject']['kind']}: {item.get('reason')}: {item.get('message')}")
+    return lines
+
+
+def _warnings(cluster: Kubernetes, pod: Pod) -> list[str]:
+    warnings = [event for event in cluster.events(pod.namespace, pod.name) if event.kind == "Warning"]
+    return [f"  {event.reason}: {event.message} (×{event.count})" for event in warnings[-EVENTS:]]
+
+
+def _last_words(cluster: Kubernetes, pod: Pod) -> list[str]:
+    lines = []
+    for container in pod.containers:
+        # a container that crashed and waits to be started again told its reason in its previous life
+        log = cluster.log_tail(
+            pod.namespace, pod.name, container=container.name, lines=LOG_LINES, previous=container.state == "waiting"
+        )
+        lines += [f"  {container.name} | {line}" for line in log.splitlines()]
     return lines
 
 

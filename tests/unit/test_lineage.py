@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -552,7 +553,13 @@ data: {containers: "[{image: no}]"}
 def test_a_rollback_is_described_as_what_it_went_back_to() -> None:
     def revision(number: int, description: str) -> helm.Release:
         return helm.Release(
-            name="w", namespace="n", revision=number, status="superseded", chart="c-1", description=description
+            name="w",
+            namespace="n",
+            revision=number,
+            status="superseded",
+            chart="c-1",
+            description=description,
+            updated=datetime(2026, 1, 1, tzinfo=UTC),
         )
 
     revisions = [revision(2, "run 2"), revision(3, "bad"), revision(4, "Rollback to 2"), revision(5, "Rollback to 4")]
