@@ -26,7 +26,7 @@ from pipeline_tools.step import (
     duration,
 )
 from pipeline_tools.steps.deploy import target
-from pipeline_tools.systems.release import connect, selector, wanted_replicas
+from pipeline_tools.systems.release import connect, has_image, selector, wanted_replicas
 
 if TYPE_CHECKING:
     from pipeline_tools.config.schema import Config
@@ -45,19 +45,24 @@ class Inputs(RunnerInputs):
     lineage: bool = Field(
         True, description="Whether what runs is followed to what it was made from; a missing link is a warning."
     )
-    timeout: Duration = Field(duration("1m"), description="How long to wait for the release to be as wanted.")
+    timeout: Duration = Field(duration("1m"), description="How long the release may take to be as wanted and answer.")
 
 
 def _check_pods(ctx: Context[Inputs], namespace: str, release: str) -> tuple[str, int]:
-    """Problem (empty: none) and number of ready pods."""
+    """Problem (empty: none) and number of ready pods. What has ended, and what has another image, does not count."""
     kubernetes = connect(ctx.config.kubernetes)
-    wanted = wanted_replicas(kubernetes, namespace, release)
-    pods = [pod for pod in kubernetes.pods(namespace, selector(release)) if not pod.deleting]
     digest = ctx.outputs[f"deploy-{ctx.environment}"]["digest"]
+    image = ctx.outputs["image"]["repository"], digest
+    wanted = wanted_replicas(kubernetes, namespace, release, *image)
+    pods = [
+        pod
+        for pod in kubernetes.pods(namespace, selector(release))
+        if not pod.deleting and not pod.ended and has_image(pod.images, *image)
+    ]
     others = [pod.name for pod in pods if digest not in {container.digest for container in pod.containers}]
     ready = [pod for pod in pods if pod.ready]
-    if wanted == 0 or not pods:
-        return f"{release} has no pods in {namespace}", 0
+    if wanted == 0:
+        return f"no Deployment of {release} in {namespace} wants pods with an image of {image[0]}", 0
     if others:
         return f"pods that do not run the built digest {digest}: {', '.join(others)}", len(ready)
     if len(ready) != wanted or len(pods) != wanted:
@@ -76,6 +81,24 @@ def _get(url: str) -> requests.Response:
         ) from error
 
 
+def _look(ctx: Context[Inputs], namespace: str, release: str, base: str) -> int:
+    """The number of ready pods.
+
+    Raises:
+        DeployError, InfrastructureError: it is not as wanted yet; behind an Ingress that takes longer than the pods.
+    """
+    problem, ready = _check_pods(ctx, namespace, release)
+    if problem:
+        raise DeployError(f"{namespace} is not as deployed: {problem}.", hint="Deploy again with --force.")
+    status = _get(base + ctx.inputs.status_path)
+    if status.status_code != requests.codes.ok or status.text.strip() != "OK":
+        raise DeployError(
+            f"{status.url} answered {status.status_code} {status.text.strip()[:100]!r} instead of OK.",
+            hint="Set verify.status_path to a path that answers 200 with the text OK.",
+        )
+    return ready
+
+
 def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     if ctx.inputs.url is None:
         raise ConfigError(
@@ -86,17 +109,15 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     base = ctx.inputs.url.rstrip("/")
     end = time.monotonic() + ctx.inputs.timeout
     while True:
-        problem, ready = _check_pods(ctx, namespace, release)
-        if not problem or time.monotonic() > end:
+        try:
+            ready = _look(ctx, namespace, release, base)
             break
+        except (DeployError, InfrastructureError):
+            if time.monotonic() > end:
+                raise
         time.sleep(1)
-    if problem:
-        raise DeployError(f"{namespace} is not as deployed: {problem}.", hint="Deploy again with --force.")
     ctx.log(f"{ready} pods are ready, all with {ctx.outputs[f'deploy-{ctx.environment}']['digest']}")
-    status = _get(base + ctx.inputs.status_path)
-    if status.status_code != requests.codes.ok or status.text.strip() != "OK":
-        raise DeployError(f"{status.url} answered {status.status_code} {status.text.strip()[:100]!r} instead of OK.")
-    ctx.log(f"{status.url} says OK")
+    ctx.log(f"{base + ctx.inputs.status_path} says OK")
     wrong = []
     for text, label in ctx.inputs.golden.items():
         url = base + ctx.inputs.model_path.replace("{text}", quote(text))
@@ -164,8 +185,8 @@ STEP = Step(
     asks=_asks,
     reads=lambda _: (),
     systems=("kubernetes", "deploy", "artifactory", "image", "lineage"),
-    needs=("deploy",),
-    uses=("deploy",),
+    needs=("image", "deploy"),
+    uses=("image", "deploy"),
     per_environment=True,
     always=True,
     run=_run,

@@ -80,6 +80,7 @@ class Pod:
     """A pod as the API server knows it.
 
     Attributes:
+        images: what its containers name, whether or not they were pulled.
         unschedulable: the scheduler's reason, or empty.
         disruption: why the cluster ends it (``EvictionByEvictionAPI``, ``DeletionByTaintManager``), and in which words;
             empty if it does not.
@@ -95,6 +96,7 @@ class Pod:
     node: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    images: tuple[str, ...]
     ready: bool
     deleting: bool
     unschedulable: str
@@ -149,6 +151,11 @@ def parse_owner(metadata: Mapping[str, Any]) -> Owner | None:
     return None
 
 
+def images(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The images that the containers of a pod's specification name."""
+    return tuple(container["image"] for container in spec.get("containers") or () if container.get("image"))
+
+
 def parse_pod(data: Mapping[str, Any]) -> Pod:
     """A pod from its JSON."""
     about, status = data["metadata"], data.get("status") or {}
@@ -167,6 +174,7 @@ def parse_pod(data: Mapping[str, Any]) -> Pod:
         node=(data.get("spec") or {}).get("nodeName") or "",
         labels=about.get("labels") or {},
         annotations=about.get("annotations") or {},
+        images=images(data.get("spec") or {}),
         ready=conditions.get("Ready", {}).get("status") == "True",
         deleting="deletionTimestamp" in about,
         unschedulable=(scheduled.get("message") or "no node has room") if waits else "",

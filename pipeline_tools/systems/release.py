@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline_tools.config import schema
 from pipeline_tools.errors import CredentialError
-from pipeline_tools.systems.kubernetes import Kubernetes, Pod, parse_owner
+from pipeline_tools.systems.kubernetes import Kubernetes, Pod, images, parse_owner
 
 EVENTS, LOG_LINES = 5, 15
 # What helm writes on every object of a release.
@@ -46,8 +47,19 @@ def selector(release: str) -> str:
     return f"app.kubernetes.io/instance={release}"
 
 
-def wanted_replicas(cluster: Kubernetes, namespace: str, release: str) -> int:
-    """How many pods the release's Deployments want: what the chart or an autoscaler says, and at least its minimum."""
+def has_image(references: Iterable[str], repository: str, digest: str) -> bool:
+    """Whether one of these references is an image of ``repository``, or that very image under another name."""
+    return any(
+        re.fullmatch(rf"{re.escape(repository)}(:[^/@]+)?(@.+)?", reference) or reference.endswith(f"@{digest}")
+        for reference in references
+    )
+
+
+def wanted_replicas(cluster: Kubernetes, namespace: str, release: str, repository: str, digest: str) -> int:
+    """How many pods with the image (see `has_image`) the release's Deployments want.
+
+    It is what the chart or an autoscaler says, and at least its minimum. What a subchart brings does not count.
+    """
     from kubernetes import client
 
     apps = client.AppsV1Api(cluster.core.api_client)
@@ -64,6 +76,7 @@ def wanted_replicas(cluster: Kubernetes, namespace: str, release: str) -> int:
     return sum(
         max(int(item["spec"].get("replicas", 1)), least.get(item["metadata"]["name"], 0))
         for item in deployments["items"]
+        if has_image(images(item["spec"]["template"]["spec"]), repository, digest)
     )
 
 

@@ -47,7 +47,7 @@ def test_a_step_may_be_off_in_one_environment_only(tmp_path: Path) -> None:
     steps = {step.id: step.needs for step in made.steps() if step.environment}
     assert list(steps) == ["deploy-prod", "verify-prod", "deploy-more"]
     assert steps["deploy-prod"] == ("scan", "image", "chart")
-    assert steps["verify-prod"] == ("deploy-prod",)
+    assert steps["verify-prod"] == ("image", "deploy-prod")
     assert steps["deploy-more"][-2:] == ("deploy-prod", "verify-prod")
     assert [stage.name for stage in made.stages] == ["Test", "Build", "PROD", "MORE"]
 
