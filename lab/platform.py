@@ -37,8 +37,12 @@ def read(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(file.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"The platform file {file} cannot be read.", details=str(error)) from error
-    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
-        raise ConfigError(f"The platform file {file} is not made of sections (`sonarqube: {{url: …}}`).")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} is not made of sections, such as `sonarqube: {{url: …}}`.")
+    values.pop("locked", None)  # a list of keys
+    for name, section in values.items():
+        if not isinstance(section, dict):
+            raise ConfigError(f"{file}: `{name}` must be a section, such as `sonarqube: {{url: …}}`.")
     return {name: section for name, section in values.items() if any(section.get(key) for key in TELLING.get(name, ()))}
 
 

@@ -72,7 +72,7 @@ def running(lab: Lab) -> bool:
 
 
 def start(lab: Lab) -> None:
-    """Make the namespaces, with supervisord (no program started yet) and the network.
+    """Make the namespaces, with supervisord (no program started yet) and the network: all of it, or nothing.
 
     Raises:
         ConfigError: a port is taken.
@@ -80,41 +80,55 @@ def start(lab: Lab) -> None:
     """
     _check_ports(lab)
     _make_cgroups(lab)
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        _start(lab, started)
+        for part, port in lab.forwarded.items():
+            _forward(lab, part, port)
+    except BaseException:
+        # nobody would know of these, and of a world without some of its ports `up` would say that it is there
+        for program in started:
+            program.kill()
+        (lab.run / "world.json").unlink(missing_ok=True)
+        for program in started:
+            program.wait()
+        raise
+
+
+def _start(lab: Lab, started: list[subprocess.Popen[bytes]]) -> None:
+    """Start the outermost processes, each of which is in ``started`` as soon as it lives, and write down which."""
     with (lab.log / "world.log").open("ab") as log:
         kinds = ["--pid", "--mount", "--net", "--ipc", "--fork", "--kill-child", "--mount-proc"]
         # The pipe's end is inherited by everything inside: when the last of it is gone, slirp4netns reads the end.
         ended, living = os.pipe()
         readable, ready = os.pipe()
         unshare = _detached(["unshare", *kinds, "sh", str(lab.etc / "world.sh")], log=log, keep=(living,))
+        started.append(unshare)
         os.close(living)
         inside = _until(lambda: _child(unshare.pid), 10, f"The namespaces did not come up: see {lab.log / 'world.log'}")
         _until(lambda: (lab.run / "supervisor.sock").exists() or unshare.poll() is not None, 20, "supervisord did not")
         options = ["--configure", "--mtu=65520", "--disable-host-loopback", f"--api-socket={lab.run / 'slirp.sock'}"]
         options += [f"--ready-fd={ready}", f"--exit-fd={ended}"]
         slirp = _detached(["slirp4netns", *options, str(inside), "tap0"], log=log, keep=(ready, ended))
+        started.append(slirp)
         os.close(ready)
         os.close(ended)
         with os.fdopen(readable, "rb") as file:
             answered = file.read(1)
     if unshare.poll() is not None or not answered:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(unshare.pid, signal.SIGKILL)
         tail = (lab.log / "world.log").read_text().splitlines()[-10:]
         raise InfrastructureError("The laboratory's namespaces could not be made.", details="\n".join(tail))
     pids = {"unshare": unshare.pid, "inside": inside, "slirp": slirp.pid}
     world = World(**pids, born={name: born(pid) for name, pid in pids.items()}, boot=_boot())
     (lab.run / "world.json").write_text(json.dumps(asdict(world)))
-    for part, port in lab.forwarded.items():
-        forward = {
-            "proto": "tcp",
-            "host_addr": "127.0.0.1",
-            "host_port": port,
-            "guest_addr": NODE_IP,
-            "guest_port": port,
-        }
-        answer = _ask_slirp(lab, {"execute": "add_hostfwd", "arguments": forward})
-        if "error" in answer:
-            raise ConfigError(f"Port {port} ({part}) cannot be forwarded: {answer['error']['desc']}.")
+
+
+def _forward(lab: Lab, part: str, port: int) -> None:
+    """Have a port of the host lead to the same one inside."""
+    forward = {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": port, "guest_addr": NODE_IP, "guest_port": port}
+    answer = _ask_slirp(lab, {"execute": "add_hostfwd", "arguments": forward})
+    if "error" in answer:
+        raise ConfigError(f"Port {port} ({part}) cannot be forwarded: {answer['error']['desc']}.")
 
 
 def stop(lab: Lab) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -90,8 +93,13 @@ def test_only_the_servers_that_a_platform_file_names_count_as_the_users_own(tmp_
     file = tmp_path / "platform.yml"
     file.write_text("sonarqube: {url: 'https://sonar.example.com'}\ndocker: {host: null}\nscan: {namespace: ci}\n")
     assert platform.read(file) == {"sonarqube": {"url": "https://sonar.example.com"}}
-    file.write_text("sonarqube: yes\n")
-    with pytest.raises(ConfigError, match="made of sections"):
+    file.write_text("locked: [scan]\nsonarqube: {url: 'https://sonar.example.com'}\n")
+    assert platform.read(file) == {"sonarqube": {"url": "https://sonar.example.com"}}
+    file.write_text("locked: [scan]\nsonarqube: yes\n")
+    with pytest.raises(ConfigError, match=r"platform\.yml: `sonarqube` must be a section, such as"):
+        platform.read(file)
+    file.write_text("sonarqube\n")
+    with pytest.raises(ConfigError, match="not made of sections"):
         platform.read(file)
 
 
@@ -143,6 +151,40 @@ def test_a_world_of_an_earlier_boot_is_not_taken_for_a_running_one(lab: Lab) -> 
         json.dumps({**mine, "born": dict.fromkeys(mine, world.born(1)), "boot": "other"})
     )
     assert not world.running(lab)
+
+
+@pytest.mark.parametrize("moment", ["the namespaces come up", "the last port is forwarded"])
+def test_an_interrupted_start_leaves_no_process_and_no_half_of_a_world(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    ended: list[str] = []
+
+    def detached(argv: list[str], *, log: object, keep: tuple[int, ...]) -> object:
+        if argv[0] == "slirp4netns":
+            os.write(keep[0], b"1")  # it is ready
+        end = partial(ended.append, argv[0])
+        return SimpleNamespace(pid=os.getpid(), poll=lambda: None, kill=end, wait=lambda: None)
+
+    def child(pid: int) -> int:
+        if moment == "the namespaces come up":
+            raise KeyboardInterrupt
+        return pid
+
+    def ask(lab: Lab, question: dict[str, dict[str, int]]) -> dict[str, str]:
+        assert world.running(lab)
+        if question["arguments"]["host_port"] == list(lab.forwarded.values())[-1]:
+            raise KeyboardInterrupt
+        return {}
+
+    (lab.run / "supervisor.sock").touch()
+    for name, fake in (("_detached", detached), ("_child", child), ("_ask_slirp", ask)):
+        monkeypatch.setattr(world, name, fake)
+    for name in ("_check_ports", "_make_cgroups"):
+        monkeypatch.setattr(world, name, lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        world.start(lab)
+    assert ended == ["unshare"] + ["slirp4netns"] * (moment == "the last port is forwarded")
+    assert world.read(lab) is None
 
 
 def test_compilations_take_turns_in_their_order() -> None:
