@@ -507,7 +507,8 @@ def manifest(name: str, task: Task, metadata: Mapping[str, Any]) -> dict[str, An
 def _packed(folder: Path, files: Mapping[str, Path | bytes]) -> Iterator[IO[bytes]]:
     """The files as a tar, at its beginning."""
     with tempfile.TemporaryFile(prefix="pipeline-tools-") as file:
-        with tarfile.open(fileobj=file, mode="w") as tar:
+        # a small image's tar may leave out PAX headers, Python's default, and with them every name that is not ASCII
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
             for name, source in files.items():
                 if isinstance(source, bytes):
                     info = tarfile.TarInfo(name)

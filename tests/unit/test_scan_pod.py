@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError
 from pipeline_tools.systems.kubernetes import parse_pod
-from pipeline_tools.systems.pod import EXPIRES, PullCredentials, Task, expired, manifest
+from pipeline_tools.systems.pod import EXPIRES, PullCredentials, Task, _packed, expired, manifest
 from pipeline_tools.systems.pod_trouble import diagnose, error_of
 
 
@@ -146,3 +148,15 @@ def test_only_what_is_past_its_own_time_is_swept() -> None:
     assert not expired({"annotations": {EXPIRES: "2026-01-01T01:00:00+00:00"}}, now)
     assert not expired({"annotations": {EXPIRES: "tomorrow"}}, now)
     assert not expired({}, now)
+
+
+def test_names_that_are_not_ascii_or_long_need_no_header_that_a_small_tar_leaves_out(tmp_path: Path) -> None:
+    long = f"src/{'carpeta/' * 30}fontanería.py"
+    (tmp_path / "a").write_text("a")
+    with _packed(tmp_path, {"src/fontanería.py": b"x", long: Path("a")}) as packed:
+        data = packed.read()
+        assert "src/fontanería.py".encode() in data
+        assert b"PaxHeader" not in data
+        packed.seek(0)
+        with tarfile.open(fileobj=packed) as archive:
+            assert archive.getnames() == ["src/fontanería.py", long]
