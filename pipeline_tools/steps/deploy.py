@@ -164,7 +164,6 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     files = _files(ctx)
     artifactory = ctx.config.artifactory
     kubernetes = connect(ctx.config.kubernetes)
-    before = _unlock(ctx, release, namespace)
     pull_secret = f"{release}-pull"
     kubernetes.ensure_pull_secret(
         namespace,
@@ -176,6 +175,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     published = ctx.outputs["chart"]
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as scratch:
         chart = helm.pull(published["name"], published["version"], artifactory, Path(scratch), log=ctx.log)
+        before = _unlock(ctx, release, namespace)  # as late as can be: what someone deploys meanwhile is part of it
         begun = datetime.now(UTC)
         try:
             try:
