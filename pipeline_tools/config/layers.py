@@ -125,6 +125,8 @@ def load(
         _check_locks(layer, locks)
     merged = _merge([*shared, own[0]], own[1:], environment)
     values, origins = _put_together(merged)
+    order = _order([_environments(layer) for layer in (*shared, *own)])
+    values["environments"] = {name: values["environments"][name] for name in order}
     try:
         config = schema.model().model_validate(values)
     except ValidationError as error:
@@ -174,12 +176,11 @@ def _shared(platform: Path | None) -> tuple[list[Source], Mapping[Path_, str]]:
     return layers, locks
 
 
-def _merge(layers: Sequence[Source], late: Iterable[Source], environment: str | None) -> list[Source]:
+def _merge(layers: Sequence[Source], late: Sequence[Source], environment: str | None) -> list[Source]:
     """The layers in their order, each environment section where it wins."""
     if environment is None:
         return [*layers, *late]
-    every = [*layers, *late]
-    names = {key[1] for layer in every for key in layer.places if len(key) > 1 and key[0] == "environments"}
+    names = {name for layer in (*layers, *late) for name in _environments(layer)}
     if environment not in names:
         raise ConfigError(
             f"--environment {environment}: there is no environment of this name.{nearest(environment, names)}",
@@ -198,6 +199,26 @@ def _put_together(layers: Iterable[Source]) -> tuple[dict[str, Any], dict[Path_,
             if value != {}:
                 origins.setdefault(key, []).append(Origin(layer=layer.layer, place=layer.place(key), value=value))
     return values, origins
+
+
+def _environments(layer: Source) -> list[str]:
+    """The environments that a layer names, in its order."""
+    return list(dict.fromkeys(key[1] for key in layer.places if len(key) > 1 and key[0] == "environments"))
+
+
+def _order(layers: Iterable[Sequence[str]]) -> list[str]:
+    """The names of all layers, each layer's in its own order; where two layers differ, as the later one has it."""
+    order: list[str] = []
+    for names in layers:
+        known = iter([name for name in names if name in order])
+        order = [next(known) if name in names else name for name in order]
+        for place, name in enumerate(names):
+            if name not in order:
+                # right after the one that it comes after, or before the one that it comes before
+                after = order.index(names[place - 1]) + 1 if place else len(order)
+                before = next((order.index(later) for later in names if later in order), len(order))
+                order.insert(after if place else before, name)
+    return order
 
 
 def _environment_layer(layer: Source, name: str) -> Source:

@@ -44,6 +44,25 @@ def test_environments_keep_their_order_and_their_own_cluster(tmp_path: Path) -> 
     assert list(load(tmp_path).config.environments) == ["test", "prod"]
 
 
+@pytest.mark.parametrize(
+    ("named", "order"),
+    [
+        ("{test: {}, pre-prod: {}, prod: {}}", ["test", "pre-prod", "prod"]),
+        ("{pre-prod: {}, prod: {}}", ["test", "pre-prod", "prod"]),
+        ("{dev: {}, test: {}}", ["dev", "test", "prod"]),
+        ("{test: {}, int: {}}", ["test", "int", "prod"]),
+        ("{more: {}}", ["test", "prod", "more"]),
+        ("{prod: {}, test: {}}", ["prod", "test"]),
+    ],
+)
+def test_environments_are_in_the_projects_order_among_those_of_the_layers_below(
+    tmp_path: Path, named: str, order: list[str]
+) -> None:
+    write(tmp_path, f"name: x\nenvironments: {named}\n")
+    assert list(load(tmp_path).config.environments) == order
+    assert list(load(tmp_path, environment=order[0]).config.environments) == order
+
+
 def test_environment_sections_of_variables_and_flags_count_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
