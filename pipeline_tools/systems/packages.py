@@ -79,8 +79,8 @@ def fetch(settings: schema.Artifactory, name: str, version: str, folder: Path) -
 
 def pinned_version(text: str, package: str) -> str | None:
     """The version of ``package`` that a requirements file pins with ``==``; None: none."""
-    for one in map(_requirement, lines(text, package)):
-        return next((part.version for part in one.specifier if part.operator == "=="), None) if one else None
+    for _, one in _lines(text, package):
+        return next((part.version for part in one.specifier if part.operator == "=="), None)
     return None
 
 
@@ -93,18 +93,19 @@ def pin(text: str, package: str, version: str, sha256: str) -> Pinned:
     Raises:
         ConfigError: the file names the package more than once, with different conditions perhaps.
     """
-    found = lines(text, package)
+    found = _lines(text, package)
     if len(found) > 1:
         raise ConfigError(f"{package} is required {len(found)} times.", hint="Leave one line of them.")
     hashed = re.search(r"--hash[= ]", text) is not None
     end = "\r\n" if "\r\n" in text else "\n"
-    old = _requirement(found[0]) if found else None
+    old = found[0][1] if found else None
     extras = f"[{','.join(sorted(old.extras))}]" if old and old.extras else ""
     line = f"{package}{extras}=={version}" + (f" ; {old.marker}" if old and old.marker else "")
     if hashed:
         line += f" \\{end}    --hash=sha256:{sha256}"
     if found:
-        new = text.replace(found[0], f"{line}{end}", 1)
+        place = found[0][0]
+        new = f"{text[: place.start()]}{line}{end}{text[place.end() :]}"
         return Pinned(text=new, version=pinned_version(text, package), hashed=hashed)
     before = text if not text or text.endswith("\n") else f"{text}{end}"
     return Pinned(text=f"{before}{line}{end}", version=None, hashed=hashed)
@@ -112,8 +113,14 @@ def pin(text: str, package: str, version: str, sha256: str) -> Pinned:
 
 def lines(text: str, package: str) -> list[str]:
     """The lines of a requirements file that are about ``package``, each with those that continue it."""
-    logical = re.findall(r"(?:[^\n]*\\\r?\n)*[^\n]*(?:\n|$)", text)
-    return [line for line in logical if (one := _requirement(line)) and canonicalize_name(one.name) == package]
+    return [line[0] for line, _ in _lines(text, package)]
+
+
+def _lines(text: str, package: str) -> list[tuple[re.Match[str], Requirement]]:
+    """Where a requirements file is about ``package``: each line with those that continue it, and what it says."""
+    logical = re.finditer(r"(?:[^\n]*\\\r?\n)*[^\n]*(?:\n|$)", text)
+    found = [(line, one) for line in logical if (one := _requirement(line[0]))]
+    return [(line, one) for line, one in found if canonicalize_name(one.name) == package]
 
 
 def _requirement(line: str) -> Requirement | None:

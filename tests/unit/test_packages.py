@@ -30,6 +30,11 @@ def test_a_package_that_is_not_there_is_added() -> None:
     assert pin("", "my-model", "1.0.0", SHA).text == "my-model==1.0.0\n"
 
 
+def test_the_same_words_above_stay() -> None:
+    above = "#my-model==1.0.0\nnot-my-model==1.0.0\nflask==3  # as my-model==1.0.0\n"
+    assert pin(f"{above}my-model==1.0.0\n", "my-model", "1.1.0", SHA).text == f"{above}my-model==1.1.0\n"
+
+
 @pytest.mark.parametrize(
     ("line", "version"),
     [
