@@ -66,6 +66,7 @@ def _reads(ctx: Context[Inputs]) -> Iterable[str]:
         yield str(Path(ctx.inputs.context) / file)
     if ctx.inputs.wheels:
         yield ctx.inputs.wheels
+        yield from pip.read_files(ctx.project, [ctx.project / ctx.inputs.wheels])
 
 
 def _bring_wheels(ctx: Context[Inputs], into: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,20 +51,31 @@ class Inputs(RunnerInputs):
     options: list[str] = Field([], description="More options for pytest.")
 
 
+def _files(ctx: Context[Inputs]) -> list[Path]:
+    return [ctx.project / name for name in ctx.inputs.requirements if not ITSELF.fullmatch(name)]
+
+
+def _reads(ctx: Context[Inputs]) -> Iterable[str]:
+    """The whole project, and requirement files that lie elsewhere."""
+    return (".", *pip.read_files(ctx.project, _files(ctx)))
+
+
 def _environment(ctx: Context[Inputs]) -> Path:
     """The Python of an environment with the requirements; kept, and found again, by their content."""
     if not ctx.inputs.requirements:
         return Path(sys.executable)
-    files = [ctx.project / name for name in ctx.inputs.requirements if not ITSELF.fullmatch(name)]
-    for file in files:
+    files = _files(ctx)
+    everything = pip.with_named(files)
+    for file in everything:
         if not file.is_file():
-            raise ConfigError(f"test.requirements names {file}, which does not exist.")
+            by = "" if file in files else " in one of its files"
+            raise ConfigError(f"test.requirements names {file}{by}, which does not exist.")
     itself = [f"{ctx.project}{name[1:]}" for name in ctx.inputs.requirements if ITSELF.fullmatch(name)]
     described = [ctx.project / name for name in DESCRIPTIONS if itself and (ctx.project / name).is_file()]
     # pip installs them only if no file names them, with another version perhaps
     tools = ["pytest", *(["pytest-cov"] if ctx.inputs.package else [])]
     key = hashlib.sha256("\0".join((sys.version, *itself, *tools)).encode())
-    for file in (*files, *described):
+    for file in (*everything, *described):
         key.update(b"\0" + file.read_bytes())
     cache = Path(os.environ.get("PIPELINE_TOOLS_CACHE", "~/.cache/pipeline-tools")).expanduser()
     home = cache / "environments" / key.hexdigest()[:16]
@@ -139,12 +150,7 @@ def _pytest(ctx: Context[Inputs]) -> Mapping[str, Json]:
             details="\n".join((result.stdout + result.stderr).splitlines()[-15:]),
         )
     if result.exit_code == TESTS_FAILED:
-        failed = "\n".join(line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
-        raise QualityError(
-            f"{counts['failed']} of {counts['tests']} tests failed.",
-            hint="The output of the step has each failure in full.",
-            details=failed,
-        )
+        raise _failure(counts, result.stdout.splitlines())
     if measured and not coverage.is_file():
         ctx.log(f"warning: no test imports {' or '.join(ctx.inputs.package)}: nothing of it is covered")
     covered = measured and coverage.is_file()
@@ -154,6 +160,24 @@ def _pytest(ctx: Context[Inputs]) -> Mapping[str, Json]:
         "junit": ctx.relative(junit),
         "coverage": ctx.relative(coverage) if covered else None,
     }
+
+
+def _failure(counts: Mapping[str, int], lines: Sequence[str]) -> QualityError:
+    """Our error for what pytest printed before it exited with 1."""
+    if counts["failed"]:
+        return QualityError(
+            f"{counts['failed']} of {counts['tests']} tests failed.",
+            hint="The output of the step has each failure in full.",
+            details="\n".join(line for line in lines if line.startswith(("FAILED", "ERROR"))),
+        )
+    # pytest-cov says ERROR, then FAIL, of a coverage below --cov-fail-under
+    said = [line for line in lines if line.startswith(("FAIL", "ERROR"))]
+    why = f": {said[-1].removeprefix('FAIL ').rstrip('.')}" if said else ""
+    return QualityError(
+        f"No test failed, but pytest did{why}.",
+        hint="One of test.options, or a plugin, asks for more than tests that pass.",
+        details="\n".join(said),
+    )
 
 
 def _report(unmasked: Path, junit: Path) -> dict[str, int]:
@@ -214,6 +238,7 @@ STEP = Step(
     asks=_asks,
     systems=("artifactory",),
     tools=("python",),
+    reads=_reads,
     memory=1024 * 2**20,
     reports={"junit": "junit.xml", "coverage": "coverage.xml"},
     run=_run,

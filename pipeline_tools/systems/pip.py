@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +20,41 @@ from pipeline_tools.process import ProcessFailed, run
 from pipeline_tools.systems import artifactory as repository
 
 TIMEOUT = 900.0
+# Of a requirements file: a line that names another one, alone on it.
+NAMES = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)[\s=]+)(.+)")
+
+
+def read(file: Path) -> str:
+    """The text of a requirements file; pip takes other encodings than ours too, for what is in comments."""
+    return file.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def with_named(files: Iterable[Path]) -> list[Path]:
+    """Requirement files and those that they name with ``-r`` or ``-c``, and so on; each once, there or not.
+
+    What is named by an address is left out.
+    """
+    waiting, found = deque(files), dict[Path, None]()
+    while waiting:
+        file = Path(os.path.normpath(waiting.popleft()))
+        if file in found:
+            continue
+        found[file] = None
+        # lines and comments as https://pip.pypa.io/en/stable/reference/requirements-file-format has them
+        text = re.sub(r"\\\r?\n", "", read(file)) if file.is_file() else ""
+        for line in text.splitlines():
+            match = NAMES.fullmatch(re.sub(r"(^|\s)#.*", "", line).strip())
+            with suppress(ValueError):  # a quote that does not end: pip tells it
+                for name in shlex.split(match[1])[:1] if match else ():
+                    if "://" not in name:
+                        waiting.append(file.parent / os.path.expandvars(name))
+    return list(found)
+
+
+def read_files(project: Path, files: Iterable[Path]) -> list[str]:
+    """What `with_named` has for ``files``, relative to the project; of no use to git is what is in no repository."""
+    found = [file for file in with_named(files) if any((folder / ".git").exists() for folder in file.parents)]
+    return [os.path.relpath(file, project) for file in found]
 
 
 @contextmanager
@@ -79,7 +118,7 @@ def install(
         ConfigError: no index has these versions.
         InfrastructureError: anything else that pip failed at.
     """
-    hashed = [file for file in requirements if "--hash" in file.read_text(encoding="utf-8")]
+    hashed = [file for file in requirements if any("--hash" in read(each) for each in with_named([file]))]
     if hashed:
         _pip(python, ["install", *_files(hashed)], artifactory, log)
     words = _files([file for file in requirements if file not in hashed])

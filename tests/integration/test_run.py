@@ -83,6 +83,19 @@ def test_a_failing_test_is_a_quality_error_that_names_it(project: Path) -> None:
     assert tool(project, "run").returncode == 3, "a failure is never skipped"
 
 
+def test_a_coverage_below_what_is_asked_is_told_as_that(project: Path) -> None:
+    (project / "sample.py").write_text(
+        "def double(x: int) -> int:\n    return 2 * x\n\n\ndef no() -> int:\n    return 1\n"
+    )
+    settings = LIBRARY.replace("[sample]", "[sample], options: [--cov-fail-under=85]")
+    (project / "pipeline.yml").write_text(settings)
+    assert tool(project, "run").returncode == 3
+    message = ledger(project, "error.json")["message"]
+    assert message == (
+        "No test failed, but pytest did: Required test coverage of 85% not reached. Total coverage: 75.00%."
+    )
+
+
 def test_tests_that_import_nothing_of_the_package_cover_nothing_of_it(project: Path) -> None:
     (project / "tests/test_sample.py").write_text("def test_nothing() -> None:\n    pass\n")
     result = tool(project, "run")
@@ -206,3 +219,20 @@ def test_two_runs_that_want_the_same_environment_make_it_once(
         runs = list(both.map(lambda folder: tool(folder, "run", PIPELINE_TOOLS_CACHE=str(cache)), (project, other)))
     assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
     assert sum("making the tests' environment" in run.stderr for run in runs) == 1
+
+
+def test_a_changed_file_that_a_requirements_file_names_makes_another_environment(project: Path, tmp_path: Path) -> None:
+    (project / ".gitignore").write_text("limits.txt\n")
+    (project / "requirements.txt").write_text("-c limits.txt\niniconfig\n")
+    (project / "limits.txt").write_text("iniconfig==2.0.0\n")
+    (project / "pipeline.yml").write_text(LIBRARY.replace("sample]}", "sample], requirements: [requirements.txt]}"))
+    commit(project)
+    cache = str(tmp_path / "cache")
+    said = [tool(project, "run", PIPELINE_TOOLS_CACHE=cache).stderr]
+    said.append(tool(project, "run", PIPELINE_TOOLS_CACHE=cache).stderr)
+    (project / "limits.txt").write_text("iniconfig==2.1.0\n")
+    said.append(tool(project, "run", PIPELINE_TOOLS_CACHE=cache).stderr)
+    assert ["making the tests' environment" in each for each in said] == [True, False, True], said
+    assert len(list((tmp_path / "cache/environments").glob("*/lib/*/site-packages/iniconfig-2.1.0.dist-info"))) == 1
+    (project / "limits.txt").unlink()
+    assert "limits.txt in one of its files, which does not exist" in tool(project, "run").stderr
