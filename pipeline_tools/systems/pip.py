@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import re
 import shlex
@@ -65,15 +66,35 @@ def _index(artifactory: Artifactory) -> Iterator[tuple[list[str], dict[str, str]
         return
     host = urlsplit(artifactory.url).hostname or ""
     with tempfile.TemporaryDirectory(prefix="pipeline-tools-") as folder:
-        netrc = Path(folder) / "netrc"
-        netrc.touch(mode=0o600)
+        file = Path(folder) / "netrc"
+        file.touch(mode=0o600)
         username, password = secrets.resolve(artifactory.username, masked=False), secrets.resolve(artifactory.password)
-        netrc.write_text(f"machine {host} login {username} password {password}\n", encoding="utf-8")
+        # the user's own logins for other indexes, which pip finds no more
+        logins = {**_own_logins(), host: (username, "", password)}
+        file.write_text("".join(map(netrc_line, logins, logins.values())), encoding="utf-8")
         index = f"{artifactory.url}/api/pypi/{artifactory.pypi}/simple"
         options = ["--extra-index-url", index]
         if artifactory.insecure:
             options += ["--trusted-host", host]
-        yield options, {"NETRC": str(netrc), "PIP_NO_INPUT": "1"}
+        yield options, {"NETRC": str(file), "PIP_NO_INPUT": "1"}
+
+
+def netrc_line(host: str, login: tuple[str, str, str]) -> str:
+    """An entry (user, account, password) as Python's `netrc`, which pip reads with, takes it for just these texts."""
+    words = ("machine", host, "login", login[0], "account", login[1], "password", login[2])
+    quoted = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+    return " ".join(f'"{word}"' for word in quoted) + "\n"
+
+
+def _own_logins() -> dict[str, tuple[str, str, str]]:
+    """What the user's own netrc file has; nothing where pip would take nothing from it."""
+    for name in [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]:
+        file = Path(name).expanduser()
+        if file.exists():
+            with suppress(netrc.NetrcParseError, OSError, UnicodeDecodeError):
+                return dict(netrc.netrc(file).hosts)
+            break
+    return {}
 
 
 def _pip(python: Path | str, words: Sequence[str | Path], artifactory: Artifactory, log: Callable[[str], None]) -> None:
