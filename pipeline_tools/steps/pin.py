@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline_tools import process
 from pipeline_tools.config.schema import Config
-from pipeline_tools.errors import ConfigError, InfrastructureError, QualityError
+from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError, QualityError
 from pipeline_tools.masking import mask
 from pipeline_tools.step import (
     ARTIFACTORY,
@@ -159,19 +159,26 @@ def _test(ctx: Context[Inputs], folder: Path) -> None:
     own += [f"--set={key}={value}" for key, value in ctx.inputs.settings.items()]
     argv = ctx.inputs.test or own
     done = process.run(argv, cwd=folder, timeout=ctx.inputs.timeout, log=ctx.log, ok=range(256))
-    said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
-    if done.exit_code in (1, QualityError.exit_code):
-        raise QualityError(
+    if done.exit_code:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LAST_LINES:])
+        raise failure(done.exit_code, mask(said), ours=not ctx.inputs.test)
+
+
+def failure(exit_code: int, said: str, *, ours: bool) -> PipelineError:
+    """Our error for tests that ended so; ``ours``: of our own command, whose exit codes are those of `errors`."""
+    if exit_code == QualityError.exit_code or (exit_code == 1 and not ours):
+        return QualityError(
             "The service does not pass its tests with the new version.",
             hint="Nothing was pushed. The output of the step has each failure in full.",
-            details=mask(said),
+            details=said,
         )
-    if done.exit_code:
-        raise ConfigError(
-            f"The service's tests could not run (exit code {done.exit_code}).",
-            hint="Its output above says why.",
-            details=mask(said),
-        )
+    classes = (PipelineError, InfrastructureError, CredentialError) if ours else ()
+    kind = next((each for each in classes if each.exit_code == exit_code), ConfigError)
+    return kind(
+        f"The service's tests could not run (exit code {exit_code}).",
+        hint="Its output above says why.",
+        details=said,
+    )
 
 
 def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
