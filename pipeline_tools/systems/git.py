@@ -343,7 +343,9 @@ class Repository:
     @cached_property
     def _environment(self) -> dict[str, str]:
         settings, parts = self._settings, urlsplit(self.url)
-        found = {"GIT_TERMINAL_PROMPT": "0", **identity(settings)}
+        # English, whatever the user's language: `failures` knows git's words
+        language = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+        found = {"GIT_TERMINAL_PROMPT": "0", **language, **identity(settings)}
         if settings.password and parts.scheme in ("http", "https"):
             # the first line forgets every other helper, which might store the password
             lines = (("credential.helper", ""), (f"credential.{parts.scheme}://{parts.netloc}.helper", _HELPER))

@@ -221,7 +221,11 @@ def test_a_submodule_at_another_commit_was_not_tested(project: Path, server: Ser
     refused(project, server, "submodule sub is at .*, the commit wants")
 
 
-def test_who_may_not_push_is_told_so(project: Path, server: Server, tmp_path: Path) -> None:
+def test_who_may_not_push_is_told_so(
+    project: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "es")
     if "password" in server.settings:
         (tmp_path / "wrong").write_text("wrong\n")
         settings = {**server.settings, "password": f"file:{tmp_path / 'wrong'}"}
