@@ -12,6 +12,7 @@ from pipeline_tools.errors import CredentialError, InfrastructureError
 from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
 from pipeline_tools.systems.git import path_of, quoted
+from pipeline_tools.systems.headers import Headers
 
 TIMEOUT = (5, 30)
 
@@ -176,7 +177,7 @@ def propose(settings: schema.Git, url: str, source: str, target: str, title: str
 
 def _call(method: str, url: str, headers: dict[str, str], **options: Any) -> Any:
     try:
-        answer = requests.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=False, **options)
+        answer = requests.request(method, url, auth=Headers(headers), timeout=TIMEOUT, allow_redirects=False, **options)
     except requests.RequestException as error:
         raise InfrastructureError(
             f"{url} does not answer.", hint="Check git.api and the network.", details=mask(str(error))

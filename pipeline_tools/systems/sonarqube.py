@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3 import Retry
 
 from pipeline_tools import secrets
 from pipeline_tools.errors import ConfigError, CredentialError, InfrastructureError, PipelineError
 from pipeline_tools.failures import of_status
 from pipeline_tools.masking import mask
+from pipeline_tools.systems.headers import Headers
 
 if TYPE_CHECKING:
     from pipeline_tools.config import schema
@@ -114,17 +114,6 @@ def from_config(settings: schema.SonarQube, *, read_secret: Callable[[str, str, 
     return SonarQube(settings.url, secrets.resolve(settings.token, read_secret=read_secret))
 
 
-class _Bearer(AuthBase):
-    """The token as a header. An `AuthBase`, so that a ~/.netrc of the machine does not replace it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class SonarQube:
     """A server (10.0 or newer) as seen with one token.
 
@@ -135,7 +124,7 @@ class SonarQube:
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
         self._session = requests.Session()
-        self._session.auth = _Bearer(token)
+        self._session.auth = Headers({"Authorization": f"Bearer {token}"})
         retry = Retry(total=4, backoff_factor=0.3, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))

@@ -145,7 +145,11 @@ def propose(git: schema.Git, url: str = "https://h.example/team/service.git") ->
 
 
 @pytest.mark.parametrize("kind", githost.HOSTS)
-def test_a_request_is_opened_once_and_then_found(kind: str, server: Server, tmp_path: Path) -> None:
+def test_a_request_is_opened_once_and_then_found(
+    kind: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password for-another-purpose\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with serving(server) as api:
         git = settings(tmp_path, kind, f"{api}/")
         first = propose(git)
