@@ -198,14 +198,18 @@ class Artifactory:
         answer = self._call("GET", self._target(target), ok=(), stream=True)
         beside = path.with_name(f".{path.name}.part")
         total = hashlib.sha256()
-        with answer, beside.open("wb") as file:
-            for chunk in answer.iter_content(1 << 20):
-                total.update(chunk)
-                file.write(chunk)
-        if total.hexdigest() != answer.headers.get("X-Checksum-Sha256", total.hexdigest()):
-            beside.unlink()
-            raise InfrastructureError(f"{target} came with a wrong checksum.")
-        beside.replace(path)
+        try:
+            with answer, beside.open("wb") as file:
+                for chunk in answer.iter_content(1 << 20):
+                    total.update(chunk)
+                    file.write(chunk)
+            if total.hexdigest() != answer.headers.get("X-Checksum-Sha256", total.hexdigest()):
+                raise InfrastructureError(f"{target} came with a wrong checksum.")
+            beside.replace(path)
+        except requests.RequestException as error:
+            raise InfrastructureError(f"{target} did not come to its end.", details=mask(str(error))) from error
+        finally:
+            beside.unlink(missing_ok=True)
 
     def children(self, target: str) -> list[str]:
         """Names of what is in the folder ``REPOSITORY/PATH``; empty when there is no such folder."""

@@ -8,12 +8,14 @@ import json
 import re
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import docker
-from docker.errors import APIError, BuildError, DockerException, ImageNotFound
+import requests
+import urllib3
+from docker.errors import DockerException, StreamParseError
 from docker.utils.build import exclude_paths
 
 from pipeline_tools import secrets
@@ -32,6 +34,10 @@ STARTED_WITH = frozenset(
 )
 # What an image that is made of the same things says of its age, whenever it was built.
 EPOCH = "1970-01-01T00:00:00Z"
+# What docker-py raises; the last three, where the connection breaks: before the answer and in the middle of it.
+TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, StreamParseError)
+# How an engine calls containerd's image store, which is the default of new engines from version 29 on.
+CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 
 
 def context_files(folder: Path, dockerfile: str) -> list[Path]:
@@ -85,7 +91,7 @@ class Engine:
             else:
                 self._client = docker.from_env(timeout=TIMEOUT)
             self._client.ping()
-        except DockerException as error:
+        except TROUBLE as error:
             raise InfrastructureError(
                 f"The Docker engine at {settings.host or 'the default address'} does not answer.",
                 hint="Start it, or set docker.host to the address of one that runs.",
@@ -95,7 +101,8 @@ class Engine:
 
     def version(self) -> str:
         """The engine's version."""
-        return str(self._client.version()["Version"])
+        with _asking("tell its version"):
+            return str(self._client.version()["Version"])
 
     def _auth(self) -> dict[str, str]:
         username, password = self._artifactory.username, self._artifactory.password
@@ -114,6 +121,7 @@ class Engine:
     ) -> str:
         """Build an image; returns its id (``sha256:…``), which depends on its layers and settings alone.
 
+        With containerd's image store it depends on the time of the build as well.
         Without ``cache`` no layer of an earlier build is taken.
 
         Raises:
@@ -128,7 +136,7 @@ class Engine:
                 tail.append(line)
                 log(line.rstrip())
 
-        try:
+        with _asking("build the image"):
             # the base image may come from our registry; docker-py keeps the login in memory only
             registry = (self._artifactory.docker or "").partition("/")[0]
             self._client.login(**self._auth(), registry=registry, reauth=True)
@@ -155,16 +163,20 @@ class Engine:
                 show(output.feed(COLOURS.sub("", str(part.get("stream", ""))).encode()))
                 image = part.get("aux", {}).get("ID", image)
             show(output.flush())
-        except (APIError, BuildError) as error:
-            raise self._failure("build the image", error) from error
+            if not image:
+                raise InfrastructureError("The Docker engine did not say which image it built.")
+            if CONTAINERD in (self._client.info().get("DriverStatus") or []):
+                log("the engine has containerd's image store: the image is left with the time of its build")
+                return image
         return self._timeless(image, tag)
 
     def _timeless(self, image: str, tag: str) -> str:
         """The same layers under ``tag`` without what differs from build to build; returns the new image's id.
 
-        The engine takes a configuration (OCI image specification, 1.1) for layers that it has.
+        The engine takes a configuration (OCI image specification, 1.1) for layers that it has. With containerd's image
+        store it does not: there it wants the layers as well.
         """
-        try:
+        with _asking("settle the image"):
             found = self._client.images.get(image).attrs
             config = {
                 "architecture": found["Architecture"],
@@ -178,35 +190,39 @@ class Engine:
             layers = [f"{layer}.tar" for layer in found["RootFS"]["Layers"]]
             manifest = [{"Config": f"{name}.json", "RepoTags": [tag], "Layers": layers}]
             self._client.images.load(_tar({f"{name}.json": content, "manifest.json": json.dumps(manifest).encode()}))
-        except (ImageNotFound, APIError) as error:
-            raise self._failure("settle the image", error) from error
         return f"sha256:{name}"
 
     def push(self, repository: str, tag: str, *, log: Callable[[str], None]) -> str:
         """Push ``repository:tag``; returns the digest (``sha256:…``) under which the registry holds it."""
         digest = ""
-        try:
+        with _asking(f"push {repository}:{tag}"):
             for part in self._client.api.push(repository, tag, auth_config=self._auth(), stream=True, decode=True):
                 if "error" in part:
-                    raise self._failure(f"push {repository}:{tag}", part["error"])
+                    raise _failure(f"push {repository}:{tag}", part["error"])
                 if part.get("status") in ("Pushed", "Layer already exists", "Mounted from"):
                     log(f"{part['status'].lower()} {part.get('id', '')}")
                 digest = part.get("aux", {}).get("Digest", digest)
-        except APIError as error:
-            raise self._failure(f"push {repository}:{tag}", error) from error
         if not digest:
             raise InfrastructureError(f"The registry gave no digest for {repository}:{tag}.")
         return digest
 
     def size(self, image: str) -> int:
         """The image's size in bytes, unpacked."""
-        try:
+        with _asking(f"inspect {image}"):
             return int(self._client.images.get(image).attrs["Size"])
-        except (ImageNotFound, APIError) as error:
-            raise self._failure(f"inspect {image}", error) from error
 
-    def _failure(self, what: str, error: Any) -> PipelineError:
-        return explained("docker", str(error), f"Docker could not {what}.")
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """What goes wrong in this block becomes an error of ours that says what could not be done."""
+    try:
+        yield
+    except TROUBLE as error:
+        raise _failure(what, error) from error
+
+
+def _failure(what: str, said: object) -> PipelineError:
+    return explained("docker", str(said), f"Docker could not {what}.")
 
 
 def platforms() -> Sequence[str]:
