@@ -109,7 +109,7 @@ def branch_scope(edition: str, branch: str, variables: Mapping[str, str]) -> tup
 def properties_of(
     ctx: Context[Inputs], files: Iterable[Path], reports: Iterable[str], variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the scanner is told of the project; the project's own ``properties`` win.
+    """What the scanner is told of the project; the project's own ``properties`` win, beside our exclusions.
 
     Raises:
         ConfigError: a source is not among ``files``, the tracked ones.
@@ -146,7 +146,10 @@ def properties_of(
         properties["sonar.python.xunit.reportPath"] = f"{REPORTS}/junit.xml"
     if build := variables.get("BUILD_URL"):
         properties["sonar.links.ci"] = build
-    return {**properties, **ctx.inputs.properties}
+    excluded = [
+        given["sonar.exclusions"] for given in (properties, ctx.inputs.properties) if "sonar.exclusions" in given
+    ]
+    return {**properties, **ctx.inputs.properties, **({"sonar.exclusions": ",".join(excluded)} if excluded else {})}
 
 
 def project_key(ctx: Context[Inputs]) -> str:

@@ -77,8 +77,16 @@ def test_tests_inside_of_the_sources_are_not_sources() -> None:
 
 
 def test_the_projects_own_properties_win() -> None:
-    told = properties_of(context(properties={"sonar.exclusions": "x"}, project_key="team:p"), FILES, [], {})
-    assert (told["sonar.exclusions"], told["sonar.projectKey"]) == ("x", "team:p")
+    told = properties_of(context(properties={"sonar.sourceEncoding": "ASCII"}, project_key="team:p"), FILES, [], {})
+    assert (told["sonar.sourceEncoding"], told["sonar.projectKey"]) == ("ASCII", "team:p")
+
+
+def test_the_projects_own_exclusions_are_added_to_ours() -> None:
+    """Without ours the scanner refuses a file that is both source and test."""
+    own = {"sonar.exclusions": "gen/**"}
+    assert properties_of(context(properties=own), FILES, [], {})["sonar.exclusions"] == "tests/**,gen/**"
+    apart = properties_of(context(properties=own, sources=["app"]), FILES, [], {})
+    assert apart["sonar.exclusions"] == "gen/**"
 
 
 def test_a_source_that_git_does_not_track_is_a_mistake() -> None:
