@@ -49,6 +49,8 @@ def agent(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     arguments = {"BASE_IMAGE": platform()["image"]["build_args"]["BASE_IMAGE"], "PACKAGES": ""}
     client.images.build(fileobj=packed, custom_context=True, tag=image, buildargs=arguments, rm=True)
     assert client.containers.run(image, remove=True).decode().strip().endswith(__version__)
+    named = ["python3", "-c", "import os, pwd; print(pwd.getpwuid(os.getuid()).pw_name)"]
+    assert client.containers.run(image, named, remove=True) == b"agent\n", "ssh wants a name for its user"
     password = (lab / "credentials/artifactory-password").read_text().strip()
     said = client.images.push(image, auth_config={"username": "ci", "password": password})
     client.close()
