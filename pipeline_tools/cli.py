@@ -476,13 +476,16 @@ def _plan(
     from functools import cache
 
     from pipeline_tools import plan as planning
+    from pipeline_tools import secrets
     from pipeline_tools.config.layers import load
 
     @cache
     def resolved(environment: str | None) -> Resolved:
         return load(project, platform=platform, environment=environment, settings=settings)
 
-    return planning.make(lambda environment: resolved(environment).config), resolved
+    made = planning.make(lambda environment: resolved(environment).config)
+    secrets.read_from(resolved(None).config.kubernetes)
+    return made, resolved
 
 
 def _planned(

@@ -43,10 +43,7 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
         )
     kubernetes = connect(context.config.kubernetes)
     values, environment = _references(job, step, context.config)
-    environment |= {
-        name: secrets.resolve(reference, read_secret=kubernetes.read_secret)
-        for name, reference in settings.secrets.items()
-    }
+    environment |= {name: secrets.resolve(reference) for name, reference in settings.secrets.items()}
     files, project = _files(job, context)
     out = PurePosixPath(SOURCE) / project / os.path.relpath(job.out, job.project)
     there = replace(
@@ -73,7 +70,7 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
         tolerations=tuple(settings.tolerations),
         volumes=tuple(settings.volumes),
         pull_secret=settings.image_pull_secret,
-        pull=pull_credentials(settings.image, context.config.artifactory, kubernetes.read_secret),
+        pull=pull_credentials(settings.image, context.config.artifactory),
         outputs=str(out),
     )
     replies: list[Mapping[str, Json]] = []

@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline_tools import masking
 from pipeline_tools.errors import ConfigError, CredentialError
 
+if TYPE_CHECKING:
+    from pipeline_tools.config.schema import Kubernetes as Settings
+    from pipeline_tools.systems.kubernetes import Kubernetes
+
 REFERENCE_PATTERN = r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+|secret:[^/]+/[^/]+/[^/]+"
 
 
-def resolve(reference: str, *, read_secret: Callable[[str, str, str], str] | None = None, masked: bool = True) -> str:
+class _Cluster:
+    """The cluster whose Secrets are read, connected to when the first one is."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def connection(self) -> Kubernetes:
+        from pipeline_tools.systems.release import connect
+
+        return connect(self._settings)
+
+
+_clusters: list[_Cluster] = []
+
+
+def read_from(settings: Settings) -> None:
+    """From now on read a Kubernetes Secret from this cluster, in the whole process: a step's, or the command's."""
+    _clusters[:] = [_Cluster(settings)]
+
+
+def resolve(reference: str, *, masked: bool = True) -> str:
     """The value that ``reference`` points to; it is masked in all output from now on.
 
     Args:
         reference: ``env:NAME``, ``file:PATH`` (``~`` is expanded; one trailing newline is dropped) or
-            ``secret:NAMESPACE/NAME/KEY``.
-        read_secret: reads a key of a Kubernetes Secret; needed for the third form only.
+            ``secret:NAMESPACE/NAME/KEY``, a key of a Kubernetes Secret in the cluster that `read_from` was told.
         masked: False for the name of a user, which may be an everyday word such as ``test``.
 
     Raises:
         ConfigError: the reference has none of these forms.
         CredentialError: there is nothing where it points to.
+        InfrastructureError: the cluster does not answer.
     """
-    value = _value(reference, read_secret)
+    value = _value(reference)
     if masked:
         masking.register(value)
     return value
@@ -37,10 +63,10 @@ def check_file(path: Path) -> None:
     Raises:
         CredentialError: it cannot, or is empty.
     """
-    _value(f"file:{path}", None)
+    _value(f"file:{path}")
 
 
-def _value(reference: str, read_secret: Callable[[str, str, str], str] | None) -> str:
+def _value(reference: str) -> str:
     kind, _, rest = reference.partition(":")
     if kind == "env" and rest:
         value = os.environ.get(rest, "")
@@ -61,12 +87,12 @@ def _value(reference: str, read_secret: Callable[[str, str, str], str] | None) -
         if not value:
             raise CredentialError(f"The credential file {path} is empty.", hint="Write the credential into it.")
     elif kind == "secret" and rest.count("/") == 2:
-        if read_secret is None:
+        if not _clusters:
             raise ConfigError(
                 f"{reference}: a Kubernetes Secret cannot be read here.", hint="Use env:NAME or file:PATH for this key."
             )
         namespace, name, key = rest.split("/")
-        value = read_secret(namespace, name, key)
+        value = _clusters[0].connection.read_secret(namespace, name, key)
     else:
         # the text itself may be a secret that someone pasted: do not repeat it
         raise ConfigError(

@@ -138,6 +138,7 @@ def work(job: Job) -> None:
                     hint=f"Set {job.step}.pod.image to an image with {job.library}.",
                 )
             step, context = registry()[job.step], job.context(job.config(), log)
+            secrets.read_from(context.config.kubernetes)
             _learn_secrets(context.config)
             if isinstance(context.inputs, RunnerInputs) and context.inputs.runner == "pod" and not job.in_pod:
                 reply(**in_pod.run(job, step, context, log))

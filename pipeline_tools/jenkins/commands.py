@@ -137,11 +137,15 @@ def lint(file: Path, platform: Path | None) -> int:
 
 def _settings(platform: Path | None) -> tuple[Jenkins, Callable[..., str]]:
     """The section `jenkins`, and a function that tells where a key of it was set."""
+    from pipeline_tools import secrets
     from pipeline_tools.config.layers import system
-    from pipeline_tools.config.schema import Jenkins
+    from pipeline_tools.config.schema import Jenkins, Kubernetes
 
     settings, places = system("jenkins", platform)
+    cluster, _ = system("kubernetes", platform)
     assert isinstance(settings, Jenkins)
+    assert isinstance(cluster, Kubernetes)
+    secrets.read_from(cluster)
 
     def place(*path: str) -> str:
         found: Any = next((places[path[:end]] for end in range(len(path), 0, -1) if path[:end] in places), "jenkins")

@@ -253,7 +253,7 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
     from pipeline_tools.systems.sonarqube import from_config
 
     kubernetes = connect(ctx.config.kubernetes)
-    server = from_config(ctx.config.sonarqube, read_secret=kubernetes.read_secret)
+    server = from_config(ctx.config.sonarqube)
     version, edition = server.version(), server.edition()
     ctx.log(f"SonarQube {version} ({edition}) at {server.url}")
     scope, branch = branch_scope(edition, ctx.branch, os.environ)
@@ -266,16 +266,14 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         # not through the image's entrypoint: SonarSource's own would put the token on the command line
         command=("sonar-scanner", *(f"-D{key}={value}" for key, value in properties.items())),
         env={"SONAR_HOST_URL": ctx.inputs.server_url_in_pod or server.url},
-        secrets={"SONAR_TOKEN": secrets.resolve(ctx.config.sonarqube.token, read_secret=kubernetes.read_secret)},
+        secrets={"SONAR_TOKEN": secrets.resolve(ctx.config.sonarqube.token)},
         cpu=ctx.inputs.cpu,
         memory_request=ctx.inputs.memory_request,
         memory=ctx.inputs.memory,
         timeout=ctx.inputs.timeout,
         start_timeout=ctx.inputs.start_timeout,
         pull_secret=ctx.inputs.image_pull_secret,
-        pull=None
-        if ctx.inputs.image_pull_secret
-        else pull_credentials(ctx.inputs.image, ctx.config.artifactory, kubernetes.read_secret),
+        pull=None if ctx.inputs.image_pull_secret else pull_credentials(ctx.inputs.image, ctx.config.artifactory),
     )
     sent: dict[str, Path | bytes] = {f"{PurePosixPath(SOURCE).name}/{file.as_posix()}": file for file in files}
     sent |= {f"{PurePosixPath(REPORTS).name}/{name}": data for name, data in reports.items()}
@@ -322,14 +320,10 @@ def _report(ctx: Context[Inputs], gate: Gate, outputs: Mapping[str, Json]) -> No
 
 
 def _still_there(ctx: Context[Inputs], outputs: Mapping[str, Json]) -> bool:
-    from pipeline_tools.systems.release import connect
     from pipeline_tools.systems.sonarqube import NotFound, from_config
 
-    def read_secret(*where: str) -> str:
-        return connect(ctx.config.kubernetes).read_secret(*where)
-
     try:
-        from_config(ctx.config.sonarqube, read_secret=read_secret).gate(outputs["analysis"])
+        from_config(ctx.config.sonarqube).gate(outputs["analysis"])
     except NotFound:
         return False
     return True

@@ -116,9 +116,7 @@ def is_ours(image: str, artifactory: schema.Artifactory) -> bool:
     return bool(artifactory.docker) and registry_of(f"{artifactory.docker}/x") == registry_of(image)
 
 
-def pull_credentials(
-    image: str, artifactory: schema.Artifactory, read_secret: Callable[[str, str, str], str]
-) -> PullCredentials | None:
+def pull_credentials(image: str, artifactory: schema.Artifactory) -> PullCredentials | None:
     """Our repository manager's user for an image that comes from there; None for any other image.
 
     Raises:
@@ -128,8 +126,8 @@ def pull_credentials(
         return None
     return PullCredentials(
         registry=registry_of(image),
-        username=credentials.resolve(artifactory.username, read_secret=read_secret, masked=False),
-        password=credentials.resolve(artifactory.password, read_secret=read_secret),
+        username=credentials.resolve(artifactory.username, masked=False),
+        password=credentials.resolve(artifactory.password),
     )
 
 

@@ -102,8 +102,8 @@ def parse_measures(data: Mapping[str, Any]) -> dict[str, float | str]:
     return values
 
 
-def from_config(settings: schema.SonarQube, *, read_secret: Callable[[str, str, str], str] | None = None) -> SonarQube:
-    """The server that the configuration names; ``read_secret`` as in `secrets.resolve`.
+def from_config(settings: schema.SonarQube) -> SonarQube:
+    """The server that the configuration names.
 
     Raises:
         ConfigError: it names none.
@@ -111,7 +111,7 @@ def from_config(settings: schema.SonarQube, *, read_secret: Callable[[str, str, 
     """
     if not settings.url:
         raise ConfigError("sonarqube.url is not set.", hint="Set it in the platform file, or scan.enabled to false.")
-    return SonarQube(settings.url, secrets.resolve(settings.token, read_secret=read_secret))
+    return SonarQube(settings.url, secrets.resolve(settings.token))
 
 
 class SonarQube:
