@@ -29,25 +29,56 @@ class Lasting(InfrastructureError):
     transient = False
 
 
+# Numbers are common words in an output: a status is one only where it is called so.
+_REFUSED = r"(HTTP(/[\d.]+)?|status|code|error)\W{0,3}40[13]\b|\b40[13] (Unauthorized|Forbidden|Client Error)"
+_AWAY = "The server does not answer: is it up, and is its address right? `pipeline-tools doctor` asks each."
+_UNWELL = r"\b50[0234] (Internal Server Error|Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)"
+
 TABLE = (
+    # ── what a build's own instructions print, whatever that is ──
+    Known(
+        tools=("docker",),
+        says=r"dockerfile parse error|COPY failed|ADD failed|returned a non-zero code|Cannot locate .* Dockerfile",
+        error=ConfigError,
+        hint="The failing instruction is the last one in the output.",
+    ),
     # ── who we are, and what we may ──
     Known(
         tools=("scanner",),
-        says=r"not authorized|unauthorized|\b40[13]\b|insufficient privileges",
+        says=rf"not authorized|unauthorized|{_REFUSED}|\]: 40[13]\b|insufficient privileges",
         error=CredentialError,
         hint="The token must be allowed to execute analyses on the project, and to create it.",
     ),
     Known(
         tools=("docker", "helm registry"),
-        says=r"unauthorized|denied|no basic auth|credential not found|authentication required|\b40[13]\b|forbidden",
+        says=r"unauthorized|(?<!permission )denied:|access to the resource is denied|no basic auth|credential not found"
+        rf"|authentication required|{_REFUSED}",
         error=CredentialError,
         hint="Check artifactory.username and artifactory.password, and that the user may read and deploy there.",
     ),
     Known(
         tools=("git",),
-        says=r"Authentication failed|could not read Username|could not read Password|Permission denied|\b403\b",
+        says=rf"Authentication failed|could not read Username|could not read Password|Permission denied|{_REFUSED}",
         error=CredentialError,
         hint="Give git a credential for this server: a credential helper, or a key that the server knows.",
+    ),
+    Known(
+        tools=("git",),
+        says=r"protected branch|hook declined|not allowed to push",
+        error=CredentialError,
+        hint="The server knows the user, who may not push there: allow it where the branch is protected.",
+    ),
+    Known(
+        tools=("git",),
+        says=r"Host key verification failed",
+        error=CredentialError,
+        hint="The server's key is not known here: git.known_hosts names a file that has it.",
+    ),
+    Known(
+        tools=("docker",),
+        says=r"permission denied while trying to connect to the Docker daemon",
+        error=CredentialError,
+        hint="Who runs this may not use Docker: be in the group `docker`.",
     ),
     Known(
         tools=("helm",),
@@ -67,12 +98,6 @@ TABLE = (
         says=r"manifest unknown|manifest for .* not found|pull access denied|repository does not exist",
         error=ConfigError,
         hint="There is no such image: correct the FROM line or its build argument.",
-    ),
-    Known(
-        tools=("docker",),
-        says=r"dockerfile parse error|COPY failed|ADD failed|returned a non-zero code|Cannot locate .* Dockerfile",
-        error=ConfigError,
-        hint="The failing instruction is the last one in the output.",
     ),
     Known(
         tools=("helm",),
@@ -104,6 +129,18 @@ TABLE = (
         says=r"does not match any|not a git repository|unknown revision|did not match any",
         error=ConfigError,
         hint="There is no such branch, tag or commit.",
+    ),
+    Known(
+        tools=("git",),
+        says=r"repository not found|repository '.*' not found|Remote branch .* not found",
+        error=ConfigError,
+        hint="The server has no such repository or branch, or does not show it to this user.",
+    ),
+    Known(
+        tools=("git",),
+        says=r"cannot run ssh",
+        error=ConfigError,
+        hint="ssh is not installed here: install it, or use an address that begins with https://.",
     ),
     Known(
         tools=("pip",),
@@ -153,10 +190,17 @@ TABLE = (
         hint="Someone else is deploying this release; a release that was cut off is put back by the next deployment.",
     ),
     Known(
-        says=r"connection refused|Couldn't connect|Cannot connect|i/o timeout|timed out|connection reset|EOF"
-        r"|TLS handshake timeout|unreachable|\b50[0234]\b|too many requests|\b429\b",
+        says=r"connection refused|Couldn't connect|Cannot connect|i/o timeout|connection timed out"
+        r"|connection reset by peer|TLS handshake timeout|network is unreachable|too many requests"
+        rf"|HTTP(/[\d.]+)?( error| status)?( code)?\W{{0,3}}(50[0234]|429)\b|{_UNWELL}",
         error=InfrastructureError,
-        hint="The server does not answer: is it up, and is its address right? `pipeline-tools doctor` asks each.",
+        hint=_AWAY,
+    ),
+    Known(  # words that a program of the user's may have for anything: it would be run again for half an hour
+        tools=("docker", "helm", "helm registry", "git", "pip", "scanner"),
+        says=r"timed out|connection reset|\bEOF\b|unreachable|(status|code|error)\W{0,3}(50[0234]|429)\b",
+        error=InfrastructureError,
+        hint=_AWAY,
     ),
     Known(
         tools=("pip",),
@@ -186,7 +230,7 @@ def explained(
     """The error for a tool that failed.
 
     Args:
-        tool: ``docker``, ``helm``, ``helm registry``, ``git``, ``pip`` or ``scanner``.
+        tool: ``docker``, ``helm``, ``helm registry``, ``git``, ``pip``, ``scanner``, or ``program``: the user's own.
         said: what it printed; becomes the details, masked.
         message: what did not work, in one sentence.
         otherwise, hint: when the table does not know it.

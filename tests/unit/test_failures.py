@@ -26,6 +26,24 @@ MESSAGES = [
     ("docker", "Get https://reg/v2/: x509: certificate signed by unknown authority", Lasting),
     ("docker", "http: server gave HTTP response to HTTPS client", Lasting),
     ("docker", "received unexpected HTTP status: 503 Service Unavailable", InfrastructureError),
+    (
+        "docker",
+        "E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)\n"
+        "The command '/bin/sh -c apt-get update' returned a non-zero code: 100",
+        ConfigError,
+    ),
+    (
+        "docker",
+        "curl: (22) The requested URL returned error: 403 Forbidden\n"
+        "The command '/bin/sh -c curl -f https://example.com' returned a non-zero code: 22",
+        ConfigError,
+    ),
+    ("docker", "unexpected status from HEAD request to https://r/v2/x/blobs/sha256:00: 403 Forbidden", CredentialError),
+    (
+        "docker",
+        "Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+        CredentialError,
+    ),
     # helm 3.22
     ("helm", 'Error: INSTALLATION FAILED: create: failed to create: namespaces "nope" not found', ConfigError),
     ("helm", "UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", InfrastructureError),
@@ -69,6 +87,31 @@ MESSAGES = [
     ("git", "ssh: Could not resolve hostname nohost.invalid: Name or service not known", InfrastructureError),
     ("git", " ! [rejected]        HEAD -> master (non-fast-forward)", ConfigError),
     ("git", "error: src refspec nope does not match any", ConfigError),
+    ("git", "fatal: unable to access 'https://h/x.git/': The requested URL returned error: 403", CredentialError),
+    (
+        "git",
+        "remote: error: GH006: Protected branch update failed for refs/heads/master.\n"
+        " ! [remote rejected] HEAD -> master (protected branch hook declined)",
+        CredentialError,
+    ),
+    ("git", " ! [remote rejected] HEAD -> master (pre-receive hook declined)", CredentialError),
+    (
+        "git",
+        "remote: GitLab: You are not allowed to push code to protected branches on this project.",
+        CredentialError,
+    ),
+    (
+        "git",
+        "Host key verification failed.\nfatal: Could not read from remote repository.",
+        CredentialError,
+    ),
+    ("git", "remote: Repository not found.\nfatal: repository 'https://h/x.git/' not found", ConfigError),
+    ("git", "fatal: repository 'http://127.0.0.1:20018/git/nope.git/' not found", ConfigError),
+    ("git", "ERROR: Repository not found.\nfatal: Could not read from remote repository.", ConfigError),
+    ("git", "warning: x\nfatal: Remote branch nope not found in upstream origin", ConfigError),
+    ("git", "error: cannot run ssh: No such file or directory\nfatal: unable to fork", ConfigError),
+    ("git", "fatal: early EOF\nfatal: fetch-pack: invalid index-pack output", InfrastructureError),
+    ("git", "fatal: unable to access 'https://h/x.git/': The requested URL returned error: 502", InfrastructureError),
     # pip 26
     ("pip", "ERROR: No matching distribution found for clasificador-modelo==9.0.0", ConfigError),
     (
@@ -82,7 +125,34 @@ MESSAGES = [
     ("scanner", "ERROR Not authorized. Please check the user token in the property 'sonar.token'", CredentialError),
     ("scanner", "ERROR You're not authorized to analyze this project", CredentialError),
     ("scanner", "ERROR Failed to query server version: Connection refused", InfrastructureError),
+    ("scanner", "ERROR Error status returned by url [https://s/api/v2/analysis/version]: 401", CredentialError),
     ("scanner", "ERROR java.lang.OutOfMemoryError: Java heap space", ConfigError),
+    # the user's own
+    (
+        "program",
+        "urllib3.exceptions.NewConnectionError: Failed to establish a new connection: [Errno 111] Connection refused",
+        InfrastructureError,
+    ),
+    ("program", "urllib.error.HTTPError: HTTP Error 503: Service Unavailable", InfrastructureError),
+    (
+        "program",
+        "requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: https://example.com/data",
+        InfrastructureError,
+    ),
+]
+UNKNOWN = [
+    ("program", "epoch 500 loss 0.12"),
+    ("program", "error: 500 rows have no label"),
+    ("program", "SyntaxError: unexpected EOF while parsing"),
+    ("program", "EOFError: Ran out of input"),
+    ("program", "the search timed out, taking the best so far"),
+    ("program", "warning: unreachable code in train.py"),
+    ("docker", "Downloading flask-3.0.whl (401 kB)"),
+    ("docker", "pip: PermissionError: [Errno 13] Permission denied: '/opt'"),
+    ("docker", "epoch 500 of 502"),
+    ("docker", "403 packages are looking for funding"),
+    ("git", "remote: Counting objects: 403, done."),
+    ("scanner", "ERROR Parsing failed in 401 files"),
 ]
 
 
@@ -97,6 +167,11 @@ def test_a_message_becomes_an_error_of_its_class_with_a_hint(tool: str, said: st
 def test_every_line_of_the_table_is_tested() -> None:
     used = {known(tool, said) for tool, said, _ in MESSAGES}
     assert [entry.says for entry in TABLE if entry not in used] == []
+
+
+@pytest.mark.parametrize(("tool", "said"), UNKNOWN)
+def test_ordinary_words_are_no_message_of_the_table(tool: str, said: str) -> None:
+    assert known(tool, said) is None
 
 
 def test_what_is_not_known_keeps_the_callers_words() -> None:
