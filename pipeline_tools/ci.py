@@ -204,6 +204,7 @@ def build(record: Any, plan: Plan, config: Config, environ: Mapping[str, str]) -
     number = environ.get("BUILD_NUMBER")
     errors = {error["step"]: error for error in record.errors}
     outputs = {step.id: step.outputs for step in record.steps}
+    names = {planned.id: planned.step for planned in plan.steps()}
     whole = {
         "html": [_page(record.folder / "report.html", "pipeline-tools")] if config.jenkins.html == "publish" else []
     }
@@ -212,7 +213,9 @@ def build(record: Any, plan: Plan, config: Config, environ: Mapping[str, str]) -
         "description": _description(record, errors, outputs, config),
         "questions": {stage.name: _question(record, plan, stage, outputs) for stage in plan.stages if stage.approval},
         "reports": whole,
-        "steps": {step.id: _ended(record, step, errors.get(step.id), config) for step in record.steps},
+        "steps": {
+            step.id: _ended(record, step, names.get(step.id), errors.get(step.id), config) for step in record.steps
+        },
     }
 
 
@@ -239,19 +242,20 @@ def _told(planned_id: str, error: Mapping[str, Json]) -> str:
     return mask(f"{planned_id}: {error['message']} {error['hint']}".strip())
 
 
-def _ended(record: Any, step: Any, error: Mapping[str, Json] | None, config: Config) -> Json:
+def _ended(record: Any, step: Any, name: str | None, error: Mapping[str, Json] | None, config: Config) -> Json:
+    """How a step ended; ``name`` is its declaration's, None when the plan does not have it."""
     passed = step.status in ("passed", "unchanged")
     about = {"result": "SUCCESS" if passed else "FAILURE", "message": f"{step.id}: {step.reason or step.status}"}
     if error:
         about = {"result": _result(error, config), "message": _told(step.id, error)}
-    return {**about, "reports": _reports(record.folder, step.id, step.outputs, config)}
+    declared = registry()[name].reports if name else {}
+    return {**about, "reports": _reports(record.folder, step.id, declared, step.outputs, config)}
 
 
-def _reports(run: Path, step_id: str, outputs: Mapping[str, Json], config: Config) -> Json:
+def _reports(run: Path, step_id: str, declared: Mapping[str, str], outputs: Mapping[str, Json], config: Config) -> Json:
     """What the step left for Jenkins to publish, by what is done with it; of an earlier run if it did not run again."""
-    name = step_id if step_id in registry() else step_id.rpartition("-")[0]
     files = {}
-    for kind, file in registry()[name].reports.items():
+    for kind, file in declared.items():
         end = f"/steps/{step_id}/{file}"
         earlier = (
             run.parents[2] / value for value in outputs.values() if isinstance(value, str) and value.endswith(end)

@@ -209,6 +209,14 @@ def test_reports_are_those_that_are_there_also_of_an_earlier_run(here: Path) -> 
     assert shown["scan"]["reports"]["archive"].endswith(",.pipeline/runs/r1/steps/scan/gate.json")
 
 
+def test_an_environment_may_have_a_dash_in_its_name(here: Path) -> None:
+    world = World(here, "name: x\nenvironments: {pre-prod: {}}\n")
+    names = [step.id for step in world.plan.steps() if step.environment == "pre-prod"]
+    shown = world.build(*(StepRecord(id=name, summary="", status="passed") for name in names))["steps"]
+    assert set(shown) == {"deploy-pre-prod", "verify-pre-prod"}
+    assert {about["result"] for about in shown.values()} == {"SUCCESS"}
+
+
 def test_a_page_is_published_or_kept_as_the_platform_says(here: Path) -> None:
     page = here / ".pipeline/runs/r1/steps/check/report.html"
     page.parent.mkdir(parents=True)
