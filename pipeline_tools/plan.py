@@ -142,7 +142,7 @@ def select(
         environment: leave out the other environments' steps; those before any environment stay.
 
     Raises:
-        ConfigError: there is no such step in the plan; with the nearest one.
+        ConfigError: there is no such step in the plan (with the nearest one), or ``until`` comes before all of them.
     """
     chosen = list(plan.steps())
     if environment is not None:
@@ -154,9 +154,14 @@ def select(
                 f"There is no step {name!r} in the plan of {plan.project}.{nearest(name, sorted(valid))}",
                 hint=f"The plan has: {', '.join(step.id for step in chosen) or 'no steps'}.",
             )
-    if steps:
-        chosen = [step for step in chosen if step.id in steps or step.step in steps]
     if until:
         last = max(index for index, step in enumerate(chosen) if until in (step.id, step.step))
         chosen = chosen[: last + 1]
+    if steps:
+        chosen = [step for step in chosen if step.id in steps or step.step in steps]
+        if not chosen:
+            raise ConfigError(
+                f"In the plan of {plan.project} up to {until} there is no {' or '.join(steps)}.",
+                hint="Leave --until out, or name a later step there.",
+            )
     return chosen

@@ -63,6 +63,10 @@ def test_selecting(tmp_path: Path) -> None:
     assert ids(environment="test") == ["test", "scan", "image", "chart", "deploy-test", "verify-test"]
     assert ids(steps=["deploy"], environment="prod") == ["deploy-prod"]
     assert ids(steps=["verify-test", "test"]) == ["test", "verify-test"]
+    assert ids(steps=["test"], until="scan") == ["test"]
+    assert ids(steps=["deploy"], until="deploy-test") == ["deploy-test"]
+    with pytest.raises(ConfigError, match="up to test there is no image"):
+        ids(steps=["image"], until="test")
     with pytest.raises(ConfigError, match="Did you mean 'image'"):
         ids(steps=["imge"])
     with pytest.raises(ConfigError, match="no step 'deploy-prod'"):
