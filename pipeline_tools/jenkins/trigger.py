@@ -198,7 +198,8 @@ class Trigger:
         message, hint = f"{asked.job} #{build.number} {_FAILED.get(build.result, build.result)}.", ""
         details = ""
         if build.result in ("FAILURE", "UNSTABLE") and (told := self._told(build)):
-            kinds = {each.kind: each for each in _kinds(PipelineError)}
+            kinds = {PipelineError.kind: PipelineError, "approval": ConfigError}
+            kinds |= {each.kind: each for each in _kinds(PipelineError)}
             # an unstable build is one of quality by Jenkins' own meaning
             kind = kinds.get(str(told.get("class")), kind) if build.result == "FAILURE" else kind
             details, hint = mask(f"{told.get('step')}: {told.get('message')}"), mask(str(told.get("hint") or ""))

@@ -74,9 +74,11 @@ def test_without_wait_it_is_only_put_into_the_queue(place: Place) -> None:
     until(lambda: builds(place, name) == [1])
 
 
-FAILURE = (
-    'writeFile file: \'error.json\', text: \'{"class": "deployment", "step": "deploy-test", "message": "put back"}\''
-)
+def failure(kind: str) -> str:
+    """A build that fails with an error of a class."""
+    told = f'{{"class": "{kind}", "step": "deploy-test", "message": "put back"}}'
+    write = f"writeFile file: 'error.json', text: '{told}'"
+    return f"node {{\n{write}\narchiveArtifacts 'error.json'\n}}\nerror 'broken'"
 
 
 @pytest.mark.parametrize(
@@ -84,15 +86,17 @@ FAILURE = (
     [
         ("unstable 'poor'", 3, "quality error: .* is unstable"),
         ("error 'broken'", 3, "quality error: .* failed"),
-        (f"node {{\n{FAILURE}\narchiveArtifacts 'error.json'\n}}\nerror 'broken'", 6, "deployment error: .* failed"),
+        (failure("deployment"), 6, "deployment error: .* failed"),
+        (failure("defect"), 1, "defect error: .* failed"),
+        (failure("approval"), 2, "configuration error: .* failed"),
     ],
-    ids=["unstable", "failed", "failed, and says why"],
+    ids=["unstable", "failed", "failed, and says why", "a defect", "an approval that is missing"],
 )
 def test_a_result_is_an_exit_code(script: str, code: int, says: str, place: Place) -> None:
     name = place.script("ends", script)
     got, _, err = place.tool("trigger", name, "--wait")
     assert got == code and re.search(says, err) and f"/{name.rpartition('/')[2]}/1/" in err
-    assert ("deploy-test: put back" in err) == (code == 6)
+    assert ("deploy-test: put back" in err) == ("error.json" in script)
 
 
 def test_an_aborted_build_is_130(place: Place) -> None:
