@@ -48,10 +48,16 @@ def resolve(reference: str, *, masked: bool = True) -> str:
 
     Raises:
         ConfigError: the reference has none of these forms.
-        CredentialError: there is nothing where it points to.
+        CredentialError: there is nothing where it points to, or something that is no text.
         InfrastructureError: the cluster does not answer.
     """
     value = _value(reference)
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # what cannot be found in the output of a program cannot be masked there
+        raise CredentialError(
+            f"The credential {reference} is not UTF-8 text.", hint="Save it as UTF-8, or choose another one."
+        ) from None
     if masked:
         masking.register(value)
     return value
