@@ -31,6 +31,8 @@ KEPT = 1 << 20
 HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM})
 # The exit code of a process of `supervise` that nobody can tell: the process that it was forked from was killed.
 LOST = 255
+# The longest that the kernel can be asked to wait, in milliseconds.
+LONGEST_WAIT = 2**31 - 1
 
 _ONE_BY_ONE = threading.Lock()  # a start also asks how the others ended, and only one may be told
 
@@ -317,7 +319,7 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> int:
     try:
         ended = select.poll()
         ended.register(descriptor, select.POLLIN)
-        ended.poll(timeout * 1000)
+        ended.poll(min(timeout * 1000, LONGEST_WAIT))
     finally:
         os.close(descriptor)
     return child.wait(0)

@@ -94,6 +94,10 @@ def test_input_is_given_and_need_not_be_read() -> None:
     run(["true"], timeout=10, stdin=b"x" * 1_000_000)
 
 
+def test_a_timeout_of_months_is_one() -> None:
+    assert run(["true"], timeout=90 * 24 * 3600).exit_code == 0
+
+
 def _tells(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
