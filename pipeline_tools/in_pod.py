@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -46,6 +47,7 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
     environment |= {name: secrets.resolve(reference) for name, reference in settings.secrets.items()}
     files, project = _files(job, context)
     out = PurePosixPath(SOURCE) / project / os.path.relpath(job.out, job.project)
+    quoted = shlex.quote(str(out))
     there = replace(
         job,
         project=str(PurePosixPath(SOURCE) / project),
@@ -57,7 +59,7 @@ def run(job: Job, step: Step[Any], context: Context[Any], log: Callable[[str], N
     task = Task(
         name=f"{context.config.name}-{job.id}",
         image=settings.image,
-        command=("sh", "-c", f"mkdir -p {out} && exec python3 -m pipeline_tools.worker < {WORK}/job.json"),
+        command=("sh", "-c", f"mkdir -p {quoted} && exec python3 -m pipeline_tools.worker < {WORK}/job.json"),
         env=settings.env,
         secrets=environment,
         cpu=settings.cpu,
