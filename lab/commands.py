@@ -62,7 +62,7 @@ def up(lab: Lab, background: bool, wanted: tuple[str, ...], theirs: Path | None)
     start = time.monotonic()
     with _locked(lab):
         _note_engine(lab, os.getpid())
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, emoji=False, soft_wrap=True)
 
         def show(part: str, text: str) -> None:
             console.print(f"{time.monotonic() - start:7.1f} s  [bold]{part:<13}[/bold] {escape(text)}")
@@ -285,6 +285,6 @@ def _table(lab: Lab, *, live: bool) -> int:
         cells += [escape(row[name].replace(str(lab.dir), "$LAB")) for name in ("address", "login", "log")]
         table.add_row(*cells)
     click.echo(f"LAB={lab.dir}")
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=220)).print(table)
+    console = Console(highlight=False, emoji=False)
+    (console if console.is_terminal else Console(highlight=False, emoji=False, width=220)).print(table)
     return 0 if all(row["state"] in ("ready", "theirs") for row in rows) else InfrastructureError.exit_code

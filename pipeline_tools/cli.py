@@ -211,8 +211,11 @@ def plan(
         if output is None:
             click.echo(text)
         else:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(text + "\n", encoding="utf-8")
+            from pipeline_tools.ledger import writing
+
+            with writing(output):
+                output.parent.mkdir(parents=True, exist_ok=True)
+                output.write_text(text + "\n", encoding="utf-8")
         return 0
     for number, folder in enumerate(projects(project)):
         made, steps, _ = _planned(folder, platform, settings, until=until, environment=environment, kind=kind)
@@ -241,7 +244,7 @@ def history(count: int, project: Path) -> int:
     from pipeline_tools.ledger import Ledger
     from pipeline_tools.report.history import listing
 
-    listing(Ledger(project), Console(highlight=False, soft_wrap=True), count=count)
+    listing(Ledger(project), Console(highlight=False, emoji=False, soft_wrap=True), count=count)
     return 0
 
 
@@ -256,7 +259,7 @@ def show(run_id: str, project: Path) -> int:
     from pipeline_tools.report.history import details, find
 
     ledger = Ledger(project)
-    details(ledger, find(ledger, run_id), Console(highlight=False, soft_wrap=True))
+    details(ledger, find(ledger, run_id), Console(highlight=False, emoji=False, soft_wrap=True))
     return 0
 
 
@@ -327,13 +330,15 @@ def lineage(
 
         from pipeline_tools.lineage.show import table
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, emoji=False)
         console.width = max(console.width, 160) if not console.is_terminal else console.width
         table(graph, key, console)
     if html is not None:
+        from pipeline_tools.ledger import writing
         from pipeline_tools.report.html import write_lineage
 
-        write_lineage(graph, key, html)
+        with writing(html):
+            write_lineage(graph, key, html)
     return graph.exit_code
 
 
@@ -554,7 +559,11 @@ def _execute(
         join=join,
     )
     shown = display.make(log_format, quiet=quiet, verbose=verbose)
-    record = execute(request, shown)
+    try:
+        record = execute(request, shown)
+    finally:
+        with suppress(BrokenPipeError):
+            shown.close()
     if log_format != "json":
         with suppress(BrokenPipeError):  # how it went is in the exit code as well
             summary(record)

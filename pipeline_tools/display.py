@@ -35,7 +35,7 @@ def make(log_format: LogFormat, *, quiet: bool = False, verbose: bool = False) -
     """The display for ``log_format``; ``auto`` is live on a terminal and plain elsewhere."""
     if log_format == "json":
         return JsonDisplay()
-    console = ToldConsole(stderr=True, highlight=False, soft_wrap=True)
+    console = ToldConsole(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     return TextDisplay(console, live=log_format == "auto" and console.is_terminal, quiet=quiet, verbose=verbose)
 
 

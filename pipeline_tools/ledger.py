@@ -49,6 +49,22 @@ def replace(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """In this block files of ours are made, at or below ``path``.
+
+    Raises:
+        ConfigError: they cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or path} cannot be written: {error.strerror}.",
+            hint="Is something else in its place, or does the folder belong to another user? Make room there.",
+        ) from error
+
+
 def read_json(path: Path) -> Json:
     """The content of a JSON file of the ledger; None when it is not there or not readable."""
     try:
@@ -121,10 +137,11 @@ class Run:
         """
         descriptor = os.open(self.step_folder(step_id) / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"The step {step_id} of the run {self.id} is at work already.") from error
             yield
-        except BlockingIOError as error:
-            raise ConfigError(f"The step {step_id} of the run {self.id} is at work already.") from error
         finally:
             os.close(descriptor)
 
@@ -145,14 +162,16 @@ class Ledger:
             say: takes a line for the user.
 
         Raises:
-            ConfigError: another run is at work in this project, or ``join`` cannot be a folder's name.
+            ConfigError: another run is at work in this project, ``join`` cannot be a folder's name, or nothing can be
+                written there.
         """
         run_id = join or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         folder = self.run_folder(run_id)
         lock = self._locked(run_id, say)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._point_latest(run_id)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._point_latest(run_id)
             yield Run(folder, run_id, lock)
         finally:
             os.close(lock)
@@ -161,14 +180,15 @@ class Ledger:
         """The folder of a run, which need not exist; the ledger's own does then.
 
         Raises:
-            ConfigError: ``run_id`` cannot be a folder's name.
+            ConfigError: ``run_id`` cannot be a folder's name, or the ledger's folder cannot be made.
         """
         if not re.fullmatch(r"[A-Za-z0-9][-A-Za-z0-9._]{0,200}", run_id):
             raise ConfigError(f"{run_id!r} cannot name a run: use letters, digits, dots, dashes and underscores.")
-        self.folder.mkdir(exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
         return self.folder / "runs" / run_id
 
     def _locked(self, run_id: str, say: Callable[[str], None]) -> int:
@@ -176,7 +196,8 @@ class Ledger:
 
         The lock lives in the kernel: it goes with the last process that has the descriptor, however that ends.
         """
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        with writing(self.folder):
+            descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         end = time.monotonic() + CLEAN_UP
         said = False
         try:

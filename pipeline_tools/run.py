@@ -167,11 +167,7 @@ def execute(request: Request, display: Display) -> RunRecord:
             started=_now(),
             steps=[StepRecord(id=step.id, summary=step.summary) for step in request.steps],
         )
-        try:
-            _Runner(request, display, book, run, record).run_all()
-        finally:
-            with suppress(BrokenPipeError):
-                display.close()
+        _Runner(request, display, book, run, record).run_all()
     return record
 
 
@@ -281,12 +277,15 @@ class _Runner:
         return _merged(self.record, ledger.read_json(self.run.folder / "run.json"))
 
     def report(self) -> None:
-        """Write the report."""
+        """Write the report; that it cannot be written does not make a run fail."""
         from pipeline_tools.report.html import write
 
         self.report_due = None
-        with self.run.alone(), suppress(OSError):
-            write(self.whole(), self.run.folder / "report.html")
+        try:
+            with self.run.alone():
+                write(self.whole(), self.run.folder / "report.html")
+        except Exception as error:
+            self.show(self.display.note, f"warning: the report could not be written: {mask(str(error))}")
 
     def event(self, kind: str, **values: Json) -> None:
         self.show(self.display.event, self.run.event(kind, **values))

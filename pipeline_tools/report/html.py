@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from pipeline_tools.display import MARKS
-from pipeline_tools.ledger import read_json
+from pipeline_tools.ledger import read_json, replace
 from pipeline_tools.lineage.graph import VERSION as GRAPH_VERSION
 from pipeline_tools.lineage.graph import Graph, from_json
 from pipeline_tools.lineage.show import facts, rows
@@ -51,8 +51,9 @@ def bar(step: StepRecord, record: RunRecord) -> Bar | None:
     if not step.started or not step.seconds:
         return None
     begun = (datetime.fromisoformat(step.started) - datetime.fromisoformat(record.started)).total_seconds()
+    begun = max(0.0, begun)  # the clock may have been set back meanwhile
     whole = max(record.seconds, begun + step.seconds)
-    return Bar(begin=100 * max(0.0, begun) / whole, length=100 * step.seconds / whole)
+    return Bar(begin=100 * begun / whole, length=100 * step.seconds / whole)
 
 
 def files(step: StepRecord, record: RunRecord) -> Iterator[str]:
@@ -106,7 +107,7 @@ def write(record: RunRecord, path: Path) -> None:
         lineages=list(lineages(record)),
         began=datetime.fromisoformat(record.started),
     )
-    path.write_text(page, encoding="utf-8")
+    replace(path, page)
 
 
 def write_lineage(graph: Graph, start: str, path: Path) -> None:

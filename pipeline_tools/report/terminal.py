@@ -13,7 +13,7 @@ from pipeline_tools.run import RunRecord
 
 def summary(record: RunRecord) -> None:
     """Print what each step did and left, then the error if there was one."""
-    console = ToldConsole(stderr=True, highlight=False)
+    console = ToldConsole(stderr=True, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 160
     table = Table(title=f"{record.project} {record.version}", title_justify="left", box=None, pad_edge=False)

@@ -254,6 +254,8 @@ def test_the_command_writes_the_plan_to_a_file_and_refuses_another_kind(
     assert document["run"] == "./.pipeline/runs/jenkins-x-1"
     assert [stage["name"] for stage in document["stages"]] == ["Test", "Build", "TEST"]
     assert capsys.readouterr().out == ""
+    assert run(["plan", "--json", "--output", "pipeline.yml/plan.json"]) == 2
+    assert "pipeline.yml cannot be written" in capsys.readouterr().err
     assert run(["plan", "--kind", "data"]) == 2
     assert run(["plan", "--until", "imge"]) == 2
     assert "Did you mean 'image'" in capsys.readouterr().err

@@ -77,6 +77,22 @@ def test_a_run_that_is_joined_has_a_name_that_a_folder_can_have(tmp_path: Path, 
     assert not list(tmp_path.glob(".pipeline/runs/*"))
 
 
+def test_a_body_that_cannot_begin_a_process_is_not_taken_for_another_command_at_work(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BlockingIOError),
+        Ledger(tmp_path).run(say=print) as run,
+        run.step("test"),
+    ):
+        raise BlockingIOError("fork: resource temporarily unavailable")
+
+
+def test_a_file_in_the_place_of_our_folder_is_for_the_user_to_mend(tmp_path: Path) -> None:
+    (tmp_path / ".pipeline").touch()
+    with pytest.raises(ConfigError, match=r"\.pipeline cannot be written") as caught, Ledger(tmp_path).run(say=print):
+        pass
+    assert caught.value.hint
+
+
 def _join(project: Path, turn: Any) -> None:
     turn.wait()
     with Ledger(project).run("build-7", say=lambda _: None):
