@@ -159,18 +159,17 @@ def run(steps: tuple[str, ...], until: str | None, **options: Any) -> int:
 @_run_options
 def step(name: str, **options: Any) -> int:
     """Run one step: `step deploy --environment test`, or `step deploy-test`."""
-    from pipeline_tools import ledger
-    from pipeline_tools.errors import PipelineError
-
     try:
         return _execute((name,), until=None, strict=True, **options)
-    except PipelineError as error:
-        if options["join"]:  # who waits for the run's record is told there as well
-            from pipeline_tools.ci import BUILD, could_not_begin
-            from pipeline_tools.worker import about
+    except Exception as error:
+        if options["join"]:  # the run's other commands, and who waits for its record, must know
+            from pipeline_tools.plan import id_of
+            from pipeline_tools.run import refused
+            from pipeline_tools.steps import registry
 
-            file = ledger.Ledger(options["project"]).run_folder(options["join"]) / BUILD
-            ledger.write_json(file, could_not_begin(name, about(error), ledger.read_json(file)))
+            environment = options["environment"]
+            step_id = id_of(name, environment) if environment and name in registry() else name
+            refused(options["project"], options["join"], step_id, error)
         raise
 
 

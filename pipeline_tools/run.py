@@ -37,6 +37,14 @@ Status = Literal["passed", "unchanged", "failed", "interrupted", "waiting", "run
 GRACE = 120.0
 # How long after a change the report is written anew, in seconds.
 REPORT_DELAY = 1.0
+# Of a step that others need and another command of the same run has: how it did not pass, and what to do.
+UNFINISHED: Mapping[str, tuple[str, str]] = {
+    "failed": ("failed", "Mend {need}, and run it again."),
+    "interrupted": ("was interrupted", "Run {need} again."),
+    "running": ("has not ended", "Wait for it; if its command was killed, run {need} again."),
+    "waiting": ("waits for an approval", "Run {need} with --approve."),
+    "not run": ("has not run", "Run {need} first."),
+}
 # What has imported all that steps need, for their processes to be forked from.
 FORKED_FROM = "pipeline_tools.forked_from"
 
@@ -208,13 +216,10 @@ class _Runner:
             for thread in self.threads.values():  # steps clean up all the same
                 thread.join(GRACE)
         finally:
-            order = [step.id for step in self.record.steps]
-            self.record.errors.sort(key=lambda error: order.index(error["step"]) if error["step"] in order else -1)
+            self.record.errors.sort(key=self.place)
             self.record.exit_code = int(self.record.errors[0]["exit_code"]) if self.record.errors else 0
             self.record.seconds = time.monotonic() - begun
             self.event("run ended", exit_code=self.record.exit_code, seconds=round(self.record.seconds, 3))
-            if self.record.errors:
-                self.run.write("error.json", {**self.record.errors[0], "others": self.record.errors[1:]})
             self.save()
             self.report()
             self.publish_ledger()
@@ -262,10 +267,11 @@ class _Runner:
                 signal.signal(number, handler)
 
     def save(self) -> None:
-        """Write run.json; the report follows soon (`next_message`)."""
+        """Write run.json and what follows from it; the report does so soon (`next_message`)."""
         with self.run.alone():
             whole = self.whole()
             self.run.write("run.json", whole.as_json())
+            _write_errors(self.run, whole.errors)
             if self.request.join:
                 self.run.write(ci.BUILD, ci.build(whole, self.request.plan, self.config, os.environ))
         self.report_due = self.report_due or time.monotonic() + REPORT_DELAY
@@ -274,7 +280,12 @@ class _Runner:
         """The record with what other processes of the same run have done."""
         if not self.request.join:
             return self.record
-        return _merged(self.record, ledger.read_json(self.run.folder / "run.json"))
+        return _merged(self.record, ledger.read_json(self.run.folder / "run.json"), self.place)
+
+    def place(self, error: Mapping[str, Json]) -> int:
+        """Where an error stands: one of the run itself comes first, then those of steps in the order of the plan."""
+        order: list[Json] = [None, *(step.id for step in self.request.plan.steps())]
+        return order.index(error["step"]) if error["step"] in order else len(order)
 
     def report(self) -> None:
         """Write the report; that it cannot be written does not make a run fail."""
@@ -366,13 +377,15 @@ class _Runner:
         thread.start()
 
     def must_not_have_failed(self, planned: PlannedStep, need: str) -> None:
-        """Another command of this run may have seen the step fail: that it passed in an earlier run does not count."""
+        """If another command of this run has the step, only what it made of it counts, not an earlier run."""
         if self.request.join is None or need in self.records:
             return
         told = ledger.read_json(self.run.folder / "run.json") or {"steps": []}
-        if any(step["id"] == need and step["status"] in ("failed", "interrupted") for step in told["steps"]):
+        status = next((step["status"] for step in told["steps"] if step["id"] == need), "passed")
+        if status in UNFINISHED:
+            happened, hint = UNFINISHED[status]
             raise ConfigError(
-                f"The step {planned.id} needs {need}, which failed in this run.", hint=f"Mend {need}, and run it again."
+                f"The step {planned.id} needs {need}, which {happened} in this run.", hint=hint.format(need=need)
             )
 
     def know(self, planned: PlannedStep, need: str) -> None:
@@ -608,6 +621,36 @@ class _Runner:
         )
 
 
+def refused(project: Path, run_id: str, step_id: str, error: BaseException) -> None:
+    """Write into a run of several commands that a step of it failed before the run could begin for it.
+
+    The configuration may be what is wrong, so nothing else is known of the run; the next command that begins adds it.
+    """
+    told = {**about(error), "step": step_id, "run": run_id}
+    folder = ledger.Ledger(project).run_folder(run_id)
+    with ledger.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    none = RunRecord(id=run_id, project="", version="", commit="", branch="", folder=folder, started=_now())
+    step = StepRecord(id=step_id, summary="", status="failed", reason=str(told["message"]))
+    run = ledger.Run(folder, run_id, lock=-1)
+    with run.alone():
+        whole: Any = ledger.read_json(folder / "run.json") or none.as_json()
+        whole["steps"] = [*(each for each in whole["steps"] if each["id"] != step_id), asdict(step)]
+        whole["errors"] = [*(each for each in whole["errors"] if each["step"] != step_id), told]
+        whole["exit_code"] = whole["errors"][0]["exit_code"]
+        run.write("run.json", whole)
+        _write_errors(run, whole["errors"])
+        run.write(ci.BUILD, ci.could_not_begin(step_id, told, ledger.read_json(folder / ci.BUILD)))
+
+
+def _write_errors(run: ledger.Run, errors: Sequence[Mapping[str, Json]]) -> None:
+    """Write error.json, whose first one decides; there is none when nothing failed."""
+    if errors:
+        run.write("error.json", {**errors[0], "others": list(errors[1:])})
+    else:
+        (run.folder / "error.json").unlink(missing_ok=True)
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -616,14 +659,14 @@ def _since(begun: float) -> float:
     return time.monotonic() - begun
 
 
-def _merged(own: RunRecord, other: Json) -> RunRecord:
-    """The record of a run that several processes make: their steps as they left them, and ours."""
+def _merged(own: RunRecord, other: Json, place: Callable[[Mapping[str, Json]], int]) -> RunRecord:
+    """The record of a run that several processes make: their steps as they left them, and ours; errors by ``place``."""
     if not isinstance(other, dict):
         return own
     ours = {step.id: step for step in own.steps}
     steps = [ours.pop(step["id"]) if step["id"] in ours else StepRecord(**step) for step in other["steps"]]
     errors = [error for error in other["errors"] if error["step"] not in {step.id for step in own.steps}]
-    errors += own.errors
+    errors = sorted([*errors, *own.errors], key=place)
     return RunRecord(
         **{
             **own.__dict__,

@@ -54,7 +54,11 @@ class Project:
         return json.loads((self.folder / ".pipeline/latest" / name).read_text())
 
     def statuses(self) -> dict[str, str]:
-        return {step["id"]: step["status"] for step in self.read("run.json")["steps"]}
+        return self.statuses_of("../latest")
+
+    def statuses_of(self, run: str) -> dict[str, str]:
+        file = self.folder / ".pipeline/runs" / run / "run.json"
+        return {step["id"]: step["status"] for step in json.loads(file.read_text())["steps"]}
 
     def events(self, kind: str) -> list[Any]:
         lines = (self.folder / ".pipeline/latest/events.jsonl").read_text().splitlines()

@@ -230,6 +230,54 @@ def test_what_failed_in_the_same_run_counts_also_when_it_passed_before(project: 
     assert set(project.read("build.json")["steps"]) == {"left", "last", "nothing"}
 
 
+def test_a_step_that_was_refused_before_it_began_has_failed_in_its_run(project: Project) -> None:
+    assert project.run()[0] == 0
+    code, said = project.run("step", "left", "--run", "build-9", "--set", "left.wrod=x")
+    assert code == 2
+    assert "Did you mean 'word'" in said
+    assert project.statuses_of("build-9") == {"left": "failed"}
+    assert project.run("step", "right", "--run", "build-9")[0] == 0
+    assert project.statuses() == {"left": "failed", "right": "unchanged"}
+    assert project.read("error.json")["step"] == "left"
+    assert project.read("build.json")["steps"]["left"]["result"] == "FAILURE"
+    assert project.read("build.json")["steps"]["right"]["result"] == "SUCCESS"
+    code, said = project.run("step", "last", "--run", "build-9")
+    assert code == 2
+    assert "The step last needs left, which failed in this run." in said
+
+
+@pytest.mark.parametrize("status", ["running", "not run", "waiting", "interrupted"])
+def test_a_step_waits_for_nobody_and_does_not_go_on_with_what_another_command_has_not_done(
+    project: Project, status: str
+) -> None:
+    assert project.run()[0] == 0
+    assert project.run("step", "left", "--run", "build-9")[0] == 0
+    file = project.folder / ".pipeline/runs/build-9/run.json"
+    file.write_text(file.read_text().replace('"unchanged"', f'"{status}"'))
+    code, said = project.run("step", "last", "--run", "build-9")
+    assert code == 2
+    assert "The step last needs left, which" in said
+
+
+def test_what_failed_in_a_run_of_several_commands_is_told_as_of_one(project: Project) -> None:
+    assert project.run("step", "first", "--run", "build-9")[0] == 0
+    for name, kind in (("right", "QualityError"), ("left", "ConfigError")):
+        project.does(name, f"from pipeline_tools.errors import *\nraise {kind}('{name} is wrong')")
+        project.run("step", name, "--run", "build-9")
+    error = project.read("error.json")
+    assert (error["step"], [other["step"] for other in error["others"]]) == ("left", ["right"])
+    assert project.read("run.json")["exit_code"] == 2
+    project.does("left", "")
+    assert project.run("step", "left", "--run", "build-9")[0] == 0
+    error = project.read("error.json")
+    assert (error["step"], error["others"]) == ("right", [])
+    assert project.read("run.json")["exit_code"] == 3
+    project.does("right", "")
+    assert project.run("step", "right", "--run", "build-9")[0] == 0
+    assert not (project.folder / ".pipeline/latest/error.json").exists()
+    assert project.read("run.json")["exit_code"] == 0
+
+
 def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Project) -> None:
     def says(*words: str) -> str:
         with project.start(*words) as process:
