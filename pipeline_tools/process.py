@@ -1,7 +1,8 @@
 """The one module that starts processes.
 
 Every call has a timeout; the child gets a process group of its own, which is ended as a whole on a timeout, Ctrl-C or
-SIGTERM, so that no grandchild outlives us. What a child prints is masked on its way to a log or an error.
+SIGTERM, so that no grandchild outlives us. A process of `supervise` has a session, in which its children stay: if it is
+killed, they are found by that. What a child prints is masked on its way to a log or an error.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM})
 LOST = 255
 # The longest that the kernel can be asked to wait, in milliseconds.
 LONGEST_WAIT = 2**31 - 1
+
+_supervised = False  # this is a process of `supervise`
 
 _ONE_BY_ONE = threading.Lock()  # a start also asks how the others ended, and only one may be told
 
@@ -115,7 +118,9 @@ def run(
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
+            # a session as well where we may have a terminal: at one in the background a question stops who asks it
+            start_new_session=not _supervised,
+            process_group=0 if _supervised else None,
         )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
@@ -223,7 +228,7 @@ def supervise(
                 connection.wait([child.sentinel], grace)
                 break
     finally:
-        _signal_group(child.pid, signal.SIGKILL)
+        _end_session(child.pid)
         with _ONE_BY_ONE:
             child.join(GRACE)
         reader.join(GRACE)
@@ -248,7 +253,9 @@ def _arrived(duplicate: Any) -> _Descriptor:
 
 def _begin(work: Callable[[Any], None], argument: object, inherited: Sequence[_Descriptor]) -> None:
     """The beginning of a process of `supervise`."""
+    global _supervised
     os.setsid()
+    _supervised = True
     output = inherited[0].number
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -338,6 +345,25 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
             continue
         _signal_group(child.pid, signal.SIGKILL)
         return
+
+
+def _end_session(leader: int) -> None:
+    """Kill what is left of a session: its leader, if it still is there, and then what that had begun."""
+    import psutil
+
+    _signal_group(leader, signal.SIGKILL)
+    ended: set[int] = set()
+    while left := {pid for pid in psutil.pids() if pid not in ended and _session(pid) == leader}:
+        for pid in left:  # they may have begun others meanwhile
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        ended |= left
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):  # it has just ended, or is none of ours
+        return os.getsid(pid)
+    return None
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -110,6 +110,10 @@ def _is_killed(_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _is_killed_by_its_tool(pid_file: str) -> None:
+    run(["sh", "-c", f"sleep 100 & echo $! > {pid_file}; kill -KILL $PPID; wait"], timeout=60)
+
+
 def _leaves_someone(pid_file: str) -> None:
     pid = os.fork()
     if pid == 0:
@@ -151,6 +155,16 @@ def test_a_process_of_ours_is_seen_to_its_end() -> None:
 
 def test_a_kill_of_one_process_is_told() -> None:
     assert _supervised(_is_killed, None)[0] == -signal.SIGKILL
+
+
+def test_the_tools_of_a_process_that_was_killed_are_ended(tmp_path: Path) -> None:
+    assert _supervised(_is_killed_by_its_tool, str(tmp_path / "pid"))[0] == -signal.SIGKILL
+    _gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_tool_of_ours_has_no_terminal_to_ask_at() -> None:
+    code = "import os; print(os.getsid(0) == os.getpid())"
+    assert run([sys.executable, "-c", code], timeout=10).stdout == "True\n"
 
 
 def test_what_a_process_leaves_behind_is_ended(tmp_path: Path) -> None:
