@@ -5,6 +5,7 @@ Nothing heavy is imported here at the top: `pipeline-tools --help` must answer a
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -643,5 +644,8 @@ def _catching(function: Callable[[], int | None]) -> Callable[[], int]:
 
 def main() -> None:
     """The entry point of ``pipeline-tools``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may have what the terminal cannot show
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_catching(lambda: cli.main(prog_name="pipeline-tools", standalone_mode=False))())

@@ -34,6 +34,9 @@ FOLDER = ".pipeline"
 OURS = frozenset({"log.txt", ".lock"})
 # How long a new run waits for what a killed one left behind to clean up after itself, in seconds.
 CLEAN_UP = 90.0
+# How files of ours have a byte of a name that is not UTF-8: as ``\udcf1``, which JSON gives back as it was. It comes
+# after the masking, but no secret has such a byte (`secrets.resolve`).
+UNENCODED = "backslashreplace"
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
@@ -42,10 +45,10 @@ def write_json(path: Path, value: Json, *, indent: int | None = 2) -> None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace ``path`` atomically by ``text``."""
+    """Replace ``path`` atomically by ``text``; see `UNENCODED`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
+    beside.write_text(text, encoding="utf-8", errors=UNENCODED)
     beside.replace(path)
 
 
@@ -110,7 +113,7 @@ class Run:
             **mask_values(values),
         }
         line = json.dumps(event, ensure_ascii=False) + "\n"
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+        with (self.folder / "events.jsonl").open("a", encoding="utf-8", errors=UNENCODED) as file:
             file.write(line)
         return event
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,8 @@ _ONE_BY_ONE = threading.Lock()  # a start also asks how the others ended, and on
 class Result:
     """What a process did, and ``seconds`` of wall time.
 
-    Its output is as it came (unmasked: it is data); of an output that went to a log, the last KEPT bytes.
+    Its output is as it came (unmasked: it is data); of an output that went to a log, the last KEPT bytes. What of it is
+    not UTF-8 is replaced, unless it was asked for as ``names``.
     """
 
     argv: tuple[str, ...]
@@ -91,6 +93,7 @@ def run(
     stdin: bytes | None = None,
     log: Callable[[str], None] | None = None,
     ok: Collection[int] = (0,),
+    names: bool = False,
 ) -> Result:
     """Run a program to its end.
 
@@ -101,6 +104,7 @@ def run(
         log: called with every line of output as it comes (masked, without the newline), and first with the command.
             A line that could be the beginning of a secret waits for the next one.
         ok: exit codes that are no failure.
+        names: its output has names of files, which Python takes as `os.fsdecode` gives them, UTF-8 or not.
 
     Raises:
         ToolMissing, ProcessTimeout, ProcessFailed: all of the infrastructure class; a caller that knows better what
@@ -132,7 +136,7 @@ def run(
         raise ToolMissing(f"{words[0]} is not executable.") from error
 
     assert child.stdout is not None and child.stderr is not None
-    outputs = (_Output(child.stdout, log), _Output(child.stderr, log))
+    outputs = (_Output(child.stdout, log, names=names), _Output(child.stderr, log))
     readers = [threading.Thread(target=output.read, daemon=True) for output in outputs]
     for reader in readers:
         reader.start()
@@ -277,7 +281,8 @@ def _tail(text: str) -> str:
 class _Output:
     """What a child prints on one of its pipes."""
 
-    def __init__(self, pipe: IO[bytes], log: Callable[[str], None] | None) -> None:
+    def __init__(self, pipe: IO[bytes], log: Callable[[str], None] | None, *, names: bool = False) -> None:
+        self._decode = os.fsdecode if names else partial(bytes.decode, errors="replace")
         self._pipe = pipe
         self._log = log
         self._kept: deque[bytes] = deque()
@@ -305,7 +310,7 @@ class _Output:
     def text(self) -> str:
         """What is kept; every line ends with ``\\n``."""
         # a copy: after a timeout the thread may still be reading
-        text = b"".join(tuple(self._kept)).decode(errors="replace").replace("\r\n", "\n")
+        text = self._decode(b"".join(tuple(self._kept))).replace("\r\n", "\n")
         return text if text.endswith("\n") or not text else text + "\n"
 
 

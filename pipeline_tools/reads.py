@@ -50,7 +50,7 @@ class Reads:
 
         Files are those that git tracks, those that it neither tracks nor ignores, those of submodules, and whatever
         ``paths`` names itself. The id of a program ends with ``+x``; that of a link is where it points to, and the id
-        of what it finds there.
+        of the file that it finds there; of a folder there it says nothing.
         """
         asked = tuple(sorted(set(paths)))
         if not asked:

@@ -23,6 +23,7 @@ from typing import Any
 from pipeline_tools import __version__, in_pod, secrets
 from pipeline_tools.config import schema
 from pipeline_tools.errors import EXIT_DEFECT, ConfigError, Interrupted, PipelineError
+from pipeline_tools.ledger import UNENCODED
 from pipeline_tools.masking import mask, mask_strays, mask_values
 from pipeline_tools.process import HELD_BACK
 from pipeline_tools.step import Context, Json, RunnerInputs
@@ -115,7 +116,7 @@ def about(error: BaseException) -> dict[str, Json]:
 def work(job: Job) -> None:
     """Do one job; what is told of it goes to standard output, what a library prints to standard error."""
     mask_strays()
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", errors=UNENCODED, buffering=1)
     os.dup2(2, 1)
     lock = threading.Lock()
 
@@ -123,7 +124,7 @@ def work(job: Job) -> None:
         with lock, suppress(BrokenPipeError):  # nobody listens any more: cleaning up goes on
             replies.write(json.dumps(mask_values(message), ensure_ascii=False, default=str) + "\n")
 
-    with (Path(job.out) / "log.txt").open("a", encoding="utf-8", buffering=1) as file:
+    with (Path(job.out) / "log.txt").open("a", encoding="utf-8", errors=UNENCODED, buffering=1) as file:
 
         def log(text: str) -> None:
             for line in mask(text).splitlines() or [""]:

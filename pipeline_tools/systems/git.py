@@ -96,7 +96,8 @@ def files(folder: Path, *pathspecs: str, untracked: bool = False) -> list[Path]:
     listings = [["--cached", "--recurse-submodules"], *([["--others", "--exclude-standard"]] if untracked else [])]
     paths: set[Path] = set()
     for words in listings:
-        listed = run(["git", "ls-files", "-z", *words, "--", *pathspecs], cwd=folder, timeout=TIMEOUT).stdout
+        asked = ["git", "ls-files", "-z", *words, "--", *pathspecs]
+        listed = run(asked, cwd=folder, timeout=TIMEOUT, names=True).stdout
         paths |= {Path(name) for name in listed.rstrip("\n").split("\0") if name}
     return sorted(path for path in paths if (folder / path).is_file())
 
@@ -163,12 +164,16 @@ def _list(top: Path, at: Path, before: str, paths: Sequence[Path], found: Listin
     asked = [f":(literal){name}" for name in ([os.path.commonpath(names) or "."] if wanted else names)]
 
     def ask(*words: str) -> str:
-        return run(["git", *words, "--", *asked], cwd=at, timeout=LISTING).stdout.removesuffix("\n")
+        return run(["git", *words, "--", *asked], cwd=at, timeout=LISTING, names=True).stdout.removesuffix("\n")
 
     with ThreadPoolExecutor(2) as pool:
         index = pool.submit(ask, "ls-files", "-z", "--stage", "-v")
         special = pool.submit(
-            lambda: run(["git", "ls-files", "-z", "--", *asked, *_NOT_CONVERTED], cwd=at, timeout=LISTING).stdout
+            lambda: (
+                run(
+                    ["git", "ls-files", "-z", "--", *asked, *_NOT_CONVERTED], cwd=at, timeout=LISTING, names=True
+                ).stdout
+            )
         )
         status = ask("status", *_STATUS)
     config = _settings(top)

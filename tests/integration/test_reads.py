@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from pipeline_tools import reads
+from pipeline_tools.ledger import read_json, write_json
 from pipeline_tools.reads import CACHE, Reads
 from pipeline_tools.systems.git import _settings as git_settings
+from pipeline_tools.systems.git import files as listed_files
 
 
 def git(folder: Path, *words: str) -> str:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "protocol.file.allow=always"]
-    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode(errors="replace").strip()
 
 
 def commit(folder: Path) -> None:
@@ -65,6 +67,26 @@ def seen(project: Path, *paths: str, algorithm: str = "sha1") -> dict[str, str]:
             assert said == identity(project / name, algorithm), name
     assert list(found) == sorted(found)
     return found
+
+
+def test_a_name_that_is_not_utf_8_is_read_like_any_other(project: Path) -> None:
+    name = os.fsdecode(b"a\xf1o")
+    submodule = repository(project / os.fsdecode(b"m\xf3dulo"))
+    git(project, "submodule", "--quiet", "add", "./" + submodule.name)
+    write(project, **{name: "1\n", "uno": "1\n"})
+    commit(project)
+    before = seen(project)
+    assert {name, f"{submodule.name}/one"} <= before.keys()
+    write(project, **{name: "2\n"})
+    write(submodule, one="changed\n")
+    after = seen(project)
+    assert after[name] != before[name]
+    assert after[f"{submodule.name}/one"] != before[f"{submodule.name}/one"]
+    assert seen(project, name) == {name: after[name]}
+    assert Path(name) in listed_files(project)
+    file = project / ".pipeline/reads.json"
+    write_json(file, {"files": after}, indent=None)
+    assert read_json(file) == {"files": after}
 
 
 def test_a_change_has_the_same_id_before_and_after_its_commit(project: Path) -> None:

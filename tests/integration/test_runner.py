@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pty
 import re
@@ -276,6 +277,24 @@ def test_what_failed_in_a_run_of_several_commands_is_told_as_of_one(project: Pro
     assert project.run("step", "right", "--run", "build-9")[0] == 0
     assert not (project.folder / ".pipeline/latest/error.json").exists()
     assert project.read("run.json")["exit_code"] == 0
+
+
+def test_a_name_that_is_not_utf_8_is_told_whole_wherever_a_run_tells_it(project: Project) -> None:
+    said = "ctx.log('see a\\udcf1o')\nresult = {'made': 'a\\udcf1o'}"
+    project.does("first", said)
+    with project.start("run", "first", "--log-format", "json") as process:
+        told, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert "see a\udcf1o" in [line.get("text") for line in lines]
+    assert project.read("run.json")["steps"][0]["outputs"] == {"made": "a\udcf1o"}
+    assert project.events("step passed")[0]["outputs"] == {"made": "a\udcf1o"}
+    folder = project.folder / ".pipeline/latest"
+    assert (folder / "steps/first/log.txt").read_text() == "see a\\udcf1o\n"
+    assert "a\\udcf1o" in (folder / "report.html").read_text()
+    code, told = project.run("run", "first", "--force")
+    assert code == 0
+    assert "see a\\udcf1o" in told
 
 
 def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Project) -> None:
