@@ -229,6 +229,7 @@ def _locked(lab: Lab) -> FileLock:
 
 def _in_background(lab: Lab) -> None:
     log = lab.log / "up.log"
+    engine.forget(lab)
     with log.open("wb") as output:
         child = Popen(
             [sys.executable, "-m", "lab", "up"],

@@ -60,6 +60,11 @@ def read(lab: Lab) -> dict[str, State]:
     return {}
 
 
+def forget(lab: Lab) -> None:
+    """Forget what was noted: what is ready now may be started anew in a moment."""
+    (lab.run / "parts.json").unlink(missing_ok=True)
+
+
 def split(theirs: set[str]) -> tuple[list[Part], list[Part]]:
     """The parts that run here, and those that the user's own servers replace (and what would need these)."""
     replaced: list[Part] = []

@@ -120,6 +120,15 @@ def test_a_second_up_starts_nothing_anew(own: Own) -> None:
     assert (own.world(), pids()) == before
 
 
+def test_what_a_new_version_starts_anew_in_the_background_is_not_taken_for_ready(own: Own) -> None:
+    before = own.world()
+    (own.dir / "etc/kubernetes/Corefile").write_text("# another version's\n")
+    own.run("up", "--background")
+    own.run("wait")
+    assert own.world() != before
+    assert own.states().pop("dns") == "ready"
+
+
 def test_environments_enforce_the_restricted_level(own: Own) -> None:
     for name in ("test", "prod", "scan"):
         labels = json.loads(own.kubectl("get", "namespace", name, "--output=json"))["metadata"]["labels"]
