@@ -39,6 +39,9 @@ REQUEST_ID = "servicio.request_id"  # in WSGI's environment
 INTERVAL, IDLE_INTERVAL = 0.01, 0.05
 REFUSALS = 1.0  # how often refusals are a line of the log, in seconds
 TICK = 0.05  # how often the loop looks for who has waited too long, in seconds
+# What of a body that nobody reads the server still takes to keep the connection, in bytes; it closes it when there is
+# more, or when it cannot know.
+SKIPPED = 8192
 
 _DECENT_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -64,7 +67,7 @@ log = logging.getLogger("servicio.door")
 class _Request:
     """A request, from when it has come until it is answered; for a call of the model, what `Admission` has as a job."""
 
-    __slots__ = ("answered", "begun", "body", "door", "headers", "id", "method", "path", "protocol", "query")
+    __slots__ = ("answered", "begun", "body", "door", "headers", "id", "method", "path", "protocol", "query", "unread")
     answered: asyncio.Future[None]
 
     def __init__(self, door: Door, scope: Scope, protocol: HTTPProtocol):
@@ -77,6 +80,7 @@ class _Request:
         self.path = scope.path
         self.query = scope.query_string
         self.body = b""
+        self.unread = True  # until it is known that there is no body, or that all of it is received
         asked = headers.get("x-request-id", "")
         self.id = asked if _DECENT_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
 
@@ -95,13 +99,20 @@ class _Request:
         """Whether one is on its way."""
         return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
+    @property
+    def ends_connection(self) -> bool:
+        """Whether the server cannot use the connection again, for what it would have to skip."""
+        length = self.headers.get("content-length")
+        return int(length) > SKIPPED if length is not None else "transfer-encoding" in self.headers
+
     def environ(self) -> WSGIEnvironment:
-        """As WSGI has it (PEP 3333)."""
+        """As WSGI has it (PEP 3333): of what is not ASCII each byte is a letter."""
+        query = self.query
         environ = _WSGI | {
             REQUEST_ID: self.id,
             "REQUEST_METHOD": self.method,
             "PATH_INFO": self.path.encode().decode("latin-1"),
-            "QUERY_STRING": self.query,
+            "QUERY_STRING": query if query.isascii() else query.encode().decode("latin-1"),
             "wsgi.input": io.BytesIO(self.body),
         }
         for name, value in self.headers.items():
@@ -181,6 +192,8 @@ class Door:
                 admission.read(task)
                 request.body = await self._body(request)
                 admission.have_read(task)
+            else:
+                request.unread = False
             request.answered = self._loop.create_future()
             admission.submit(request, patience)
             await request.answered
@@ -204,14 +217,24 @@ class Door:
         length = request.headers.get("content-length")
         if length is None:
             return self._pieces(request)
-        return request.protocol() if int(length) <= self._settings.max_bytes else _nothing()
+        if int(length) > self._settings.max_bytes:
+            return _nothing()
+        request.unread = False
+        return request.protocol()
 
     async def _pieces(self, request: _Request) -> bytes:
-        received = b""
+        received: bytes = b""
+        empty = 0
         async for piece in request.protocol:
             received += piece
+            empty += not piece
             if len(received) > self._settings.max_bytes:
-                break
+                return received
+        # Granian ends what breaks off as it ends what is whole. But a whole body has one empty piece, its last; one that
+        # is broken, or has trailers, which nobody sends, has one for that too.
+        if empty != 1:
+            raise ProtocolClosed
+        request.unread = False
         return received
 
     def _patience(self, request: _Request) -> float:
@@ -262,13 +285,12 @@ class Door:
 
     def _problem(self, request: _Request, wrong: _Wrong) -> None:
         answer = _document(wrong.code, str(wrong))
-        headers = [*_headers_of(answer), ("Connection", "close")]
-        request.protocol.response_bytes(wrong.code, headers + self._more(request), answer)
+        request.protocol.response_bytes(wrong.code, _headers_of(answer) + self._more(request, close=True), answer)
         self._count(request, wrong.code)
 
-    def _more(self, request: _Request) -> list[tuple[str, str]]:
+    def _more(self, request: _Request, close: bool = False) -> list[tuple[str, str]]:
         more = [("X-Request-ID", request.id), *self._headers]
-        if self._board.draining:
+        if close or self._board.draining or (request.unread and request.ends_connection):
             more.append(("Connection", "close"))
         return more
 

@@ -120,8 +120,53 @@ def test_only_the_model_is_refused_and_only_while_it_is_full() -> None:
 def test_flask_sees_the_request_as_it_came() -> None:
     answer = ask(make(), MODEL, "POST", "bañ".encode(), b"era", Content_Length="7", Host="aquí")
     assert json.loads(answer.body) == {"body": "bañera", "query": "texto=secreto", "host": "aquí"}
-    answer = ask(make(), MODEL, "POST", "bañ".encode(), b"era", Transfer_Encoding="chunked")
+    answer = ask(make(), MODEL, "POST", "bañ".encode(), b"era", b"", Transfer_Encoding="chunked")
     assert json.loads(answer.body)["body"] == "bañera"
+
+
+@pytest.mark.parametrize("query", ["texto=ba%C3%B1era", "texto=bañera", "texto=5€", "😀"])
+def test_flask_sees_the_bytes_of_a_query_as_letters(query: str) -> None:
+    seen = []
+
+    def look(environ: Any, start_response: Any) -> Any:
+        seen.append(environ["QUERY_STRING"])
+        return app(environ, start_response)
+
+    door = Door(look, admission(), Board(1), Settings(), headers={})
+    scope = Scope(MODEL, "GET", {})
+    scope.query_string = query
+
+    async def once() -> None:
+        door.__rsgi_init__(asyncio.get_running_loop())
+        await door.__rsgi__(scope, Protocol())  # type: ignore[arg-type]
+
+    asyncio.run(once())
+    assert seen == [query.encode().decode("latin-1")]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "closes"),
+    [
+        ("/", "POST", {"Content_Length": "8192"}, False),
+        ("/", "POST", {"Content_Length": "8193"}, True),
+        ("/", "POST", {"Transfer_Encoding": "chunked"}, True),
+        (MODEL, "POST", {"Content_Length": "5"}, False),
+        (MODEL, "POST", {"Content_Length": "60000"}, False),
+        (MODEL, "POST", {"Content_Length": "100000"}, True),
+        (MODEL, "POST", {"Transfer_Encoding": "chunked"}, False),
+    ],
+)
+def test_who_is_answered_before_the_body_was_read_is_told_that_the_connection_ends(
+    path: str, method: str, headers: dict[str, str], closes: bool
+) -> None:
+    bare = Door(Response("OK"), admission(), Board(1), Settings(), headers={})
+    assert ("Connection" in ask(bare, path, method, b"", **headers).headers) is closes
+    full = admission()
+    full.let_in("somebody")
+    if path == MODEL:
+        large = headers.get("Content_Length") != "5"
+        answer = ask(make(full), path, method, **headers)
+        assert (answer.code, "Connection" in answer.headers) == (503, large)
 
 
 def test_a_defect_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -142,6 +187,12 @@ def test_a_body_that_breaks_off_is_the_clients_fault() -> None:
     answer = asked(make(places), Protocol(fails=True), Content_Length="5")
     assert (answer.code, "body ended" in answer.body.decode()) == (400, True)
     assert not places.is_full() and places.reading == 0
+
+
+@pytest.mark.parametrize("ends", [(), (b"", b"")])
+def test_so_is_one_in_chunks_that_does_not_end_as_a_whole_one_does(ends: tuple[bytes, ...]) -> None:
+    answer = ask(make(), MODEL, "POST", b"grifo", *ends, Transfer_Encoding="chunked")
+    assert (answer.code, answer.headers["Connection"]) == (400, "close")
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:

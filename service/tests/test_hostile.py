@@ -120,6 +120,65 @@ def test_what_is_not_even_http_does_no_harm(service: Service, raw: bytes, start:
     assert not answer.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5"))
 
 
+def raw(service: Service, request: bytes, *, ends: bool = False) -> bytes:
+    """What comes back; ``ends``: nothing more follows."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(request)
+        if ends:
+            client.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        return f"{answer.status} {answer.getheader('connection')} ".encode() + answer.read()
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ("bañera".encode(), "200 None fontanería"),
+        ("el enchufe echa chispas, 5€".encode(), "200 None electricidad"),
+        ("🛁bañera".encode(), "200 None fontanería"),
+        ("bañera".encode("latin-1"), "400 close "),
+        (b"\xff\xfe", "400 close "),
+    ],
+)
+def test_a_query_need_not_be_escaped_but_must_be_utf8(service: Service, query: bytes, answer: str) -> None:
+    request = b"GET /api/v1/modelo?texto=" + query.replace(b" ", b"+") + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert raw(service, request).decode() == answer
+
+
+@given(query=st.binary(min_size=1, max_size=60))
+@settings(max_examples=max(20, REQUESTS // 10), deadline=None, suppress_health_check=list(HealthCheck), database=None)
+def test_no_bytes_of_a_query_do_harm(service: Service, query: bytes) -> None:
+    request = b"GET /api/v1/modelo?texto=" + query + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert not raw(service, request).startswith(b"5")
+
+
+CHUNKED = b"POST /api/v2/modelo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"5\r\ngrifo\r\n0\r\n\r\n", b"200 None"),
+        (b"5\r\ngrifo\r\n1\r\ns\r\n0\r\n\r\n", b"200 None"),
+        (b"5\r\ngrifo\r\nzz\r\n", b"400 close"),
+        (b"5\r\ngrifoXX0\r\n\r\n", b"400 close"),
+        (b"5\r\ngrifo\r\n", b"400 close"),
+        (b"5\r\ngri", b"400 close"),
+    ],
+)
+def test_a_body_in_chunks_is_taken_whole_or_not_at_all(service: Service, body: bytes, code: bytes) -> None:
+    assert raw(service, CHUNKED + body, ends=code != b"200 None").startswith(code)
+
+
+@pytest.mark.parametrize(("path", "code"), [("/api/v1/status", b"405"), ("/api/v2/modelo", b"413")])
+def test_who_sends_a_large_body_that_nobody_reads_is_told_that_the_connection_ends(
+    service: Service, path: str, code: bytes
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n".encode()
+    assert raw(service, head).startswith(code + b" close")
+
+
 def test_after_all_of_them_the_first_worker_still_serves(service: Service) -> None:
     assert service.classify().text == "fontanería"
     assert service.metric("servicio_worker_starts_total") == 1

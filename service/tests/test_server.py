@@ -9,6 +9,12 @@ from servicio.settings import Settings
 from tests.conftest import free_port
 
 
+def test_a_proxy_closes_an_idle_connection_before_the_service_does() -> None:
+    from servicio.server import HEADER_TIMEOUT
+
+    assert HEADER_TIMEOUT > 60_000, "nginx, HAProxy's and the clouds' balancers: 60 s"
+
+
 def test_answers_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the option, one answer in five on a connection that is kept took 40 ms longer."""
     from servicio.server import Server

@@ -315,7 +315,7 @@ def test_two_workers_share_the_port_and_one_that_dies_does_not_make_it_unready()
 
 @pytest.mark.long
 def test_idle_connections_keep_nobody_out() -> None:
-    """Beyond a limit of its own, 1024 once, the server accepts nobody until an idle connection is closed after 10 s."""
+    """Beyond a limit of its own, 1024 once, the server accepts nobody until an idle connection is closed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
