@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import Forbidden, HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from servicio import metrics
+from servicio import logs, metrics
 from servicio.board import LOADING, REFUSED, SERVING, Board
 from servicio.problem import problem
 from servicio.settings import Settings
@@ -43,6 +43,8 @@ def create_admin(settings: Settings, board: Board) -> Flask:
 
     @app.get("/metrics")
     def measured() -> Response:
+        if dropped := logs.OUTPUT.dropped():  # here, where no worker is forked meanwhile
+            metrics.lines_dropped(dropped)
         encode, kind = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(metrics.registry(board)), content_type=kind)
 

@@ -150,7 +150,8 @@ class Door:
         self._deadline_header = settings.deadline_header.lower()
         self._headers = list(headers.items())
         self._refused: deque[str] = deque()
-        self._answered: deque[tuple[float, _Request, int, float]] = deque()
+        # of each: when, its path, method, id and traceparent, the status, how long it took; never the request itself
+        self._answered: deque[tuple[float, str, str, str, str, int, float]] = deque()
         self._late: set[asyncio.Task[Any]] = set()
         # Of requests that have their answer. To wake the loop for each of them would cost more than it is worth: their
         # coroutines end when it next has something to do.
@@ -168,6 +169,7 @@ class Door:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Granian calls it after the last request."""
         self.tell()
+        logs.OUTPUT.drain()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Granian calls it for each request."""
@@ -230,8 +232,8 @@ class Door:
             empty += not piece
             if len(received) > self._settings.max_bytes:
                 return received
-        # Granian ends what breaks off as it ends what is whole. But a whole body has one empty piece, its last; one that
-        # is broken, or has trailers, which nobody sends, has one for that too.
+        # Granian ends what breaks off as it ends what is whole. But a whole body has one empty piece, its last; one
+        # that is broken, or has trailers, which nobody sends, has one for that too.
         if empty != 1:
             raise ProtocolClosed
         request.unread = False
@@ -311,19 +313,21 @@ class Door:
                 answered.set_result(None)
 
     def _count(self, request: _Request, code: int) -> None:
-        self._answered.append((time.time(), request, code, time.perf_counter() - request.begun))
+        seconds = time.perf_counter() - request.begun
+        trace = request.headers.get("traceparent", "")
+        self._answered.append((time.time(), request.path, request.method, request.id, trace, code, seconds))
 
     def tell(self) -> bool:
         """Count and log what was answered and refused since it was last called; whether that was anything."""
         lines = []
         for _ in range(len(self._answered)):
-            at, request, code, seconds = self._answered.popleft()
-            route = request.path if request.path in ROUTES else metrics.OTHER
-            method = request.method if request.method in metrics.METHODS else metrics.OTHER
+            at, path, method, request_id, trace, code, seconds = self._answered.popleft()
+            route = path if path in ROUTES else metrics.OTHER
+            method = method if method in metrics.METHODS else metrics.OTHER
             metrics.answered(route, method, code, seconds)
-            found = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+            found = _TRACEPARENT.fullmatch(trace)
             trace_id = found[1] if found else None
-            told = {"request_id": request.id, "trace_id": trace_id, "method": method, "route": route, "code": code}
+            told = {"request_id": request_id, "trace_id": trace_id, "method": method, "route": route, "code": code}
             told["ms"] = round(seconds * 1000, 3)
             lines.append((at, told))
         if lines and self._settings.log_requests:
@@ -331,6 +335,8 @@ class Door:
         refused = Counter(self._refused.popleft() for _ in range(len(self._refused)))
         for reason, count in refused.items():
             metrics.refused(reason, count)
+        if dropped := logs.OUTPUT.dropped():
+            metrics.lines_dropped(dropped)
         self._unsaid += refused
         if self._unsaid and time.monotonic() - self._said_at >= REFUSALS:
             log.warning(
@@ -346,7 +352,7 @@ class Door:
             time.sleep(interval)
             try:
                 interval = INTERVAL if self.tell() else IDLE_INTERVAL
-            except Exception:  # standard output may be full or gone; what is answered meanwhile must not pile up
+            except Exception:  # shared memory may be full; what is answered meanwhile must not pile up
                 log.exception("requests cannot be counted or logged")
 
 

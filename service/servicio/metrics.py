@@ -28,6 +28,7 @@ _refused = Counter("servicio_refused", "Requests answered 503 because there was 
 _predictions = Counter("servicio_predictions", "Predictions by best label and its score.", ["label", "score"])
 _captured = Counter("servicio_captured", "Predictions kept for retraining.")
 _dropped = Counter("servicio_capture_dropped", "Predictions that could not be kept.", ["reason"])
+_lines_dropped = Counter("servicio_log_lines_dropped", "Lines of the log that nobody read in time.")
 
 # `labels()` takes longer than the counting itself
 _seconds_of = lru_cache(maxsize=512)(_seconds.labels)
@@ -58,6 +59,11 @@ def captured() -> None:
 def dropped(reason: str) -> None:
     """A prediction could not be kept."""
     _dropped.labels(reason).inc()
+
+
+def lines_dropped(lines: int) -> None:
+    """Lines of the log could not be written."""
+    _lines_dropped.inc(lines)
 
 
 @lru_cache

@@ -24,9 +24,9 @@ from servicio import admin, capture, logs, signals, worker
 from servicio.board import Board
 from servicio.settings import Settings
 
-# Of the headers of a request, and of an idle connection, in milliseconds: longer than the 60 s for which proxies keep one
-# to use it again, or they would send a request into a connection that has just been closed. Who sends headers slowly has
-# nothing but a connection, of which there are many.
+# Of a request's headers, and of an idle connection, in milliseconds: longer than the 60 s for which proxies keep one to
+# use it again, or they would send a request into one that has just been closed. Who sends headers slowly holds nothing
+# but a connection, of which there are many.
 HEADER_TIMEOUT = 75_000
 # Of a worker, idle ones too. Granian accepts no more: who comes then waits, unseen, until one of them is closed.
 CONNECTIONS = 8192

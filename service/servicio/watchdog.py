@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from servicio import logs
 from servicio.admission import Admission
 from servicio.board import Slot
 from servicio.door import Door
@@ -94,9 +95,17 @@ class Watchdog:
         """Dump all stacks, let those be answered who can be, and end the process; the server starts another."""
         self._admission.close()
         log.critical("this worker ends: %s", reason)
-        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        self._dump()
         end = time.monotonic() + LAST_ANSWERS
         while time.monotonic() < end and any(deadline > time.monotonic() for deadline in self._admission.deadlines()):
             time.sleep(0.01)
         time.sleep(0.05)  # the server writes the last answers
+        logs.OUTPUT.drain()
         os._exit(EXIT_CODE)
+
+    def _dump(self) -> None:
+        """All stacks into the log: straight to standard error would hold the interpreter until that is read."""
+        with os.fdopen(os.memfd_create("stacks"), "w+b") as file:
+            faulthandler.dump_traceback(file=file, all_threads=True)
+            file.seek(0)
+            logs.OUTPUT.put(file.read())

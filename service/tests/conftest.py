@@ -178,12 +178,19 @@ def eventually(condition: Callable[[], bool], what: str, seconds: float = START_
 
 @contextmanager
 def serving(
-    *, ready: bool = True, faulty: str = "", memory: int = 0, files: int = 0, **variables: str
+    *,
+    ready: bool = True,
+    faulty: str = "",
+    memory: int = 0,
+    files: int = 0,
+    unread: bool = False,
+    **variables: str,
 ) -> Iterator[Service]:
     """The service with these settings (without ``SERVICIO_``), as a process.
 
     ``faulty``: with the model that can fail when it is asked to (`texts`), or does from the start (`golden`, `import`).
     ``memory``: how much of it a process gets, in bytes; 0: as much as there is.
+    ``unread``: nobody reads its log.
     ``files``: how many it may have open before it asks for more; 0: as many as this process.
     """
     port, admin = free_port(), free_port()
@@ -202,7 +209,7 @@ def serving(
                 [*limit, sys.executable, "-m", "servicio"],
                 cwd=SERVICE,
                 env=environment,
-                stdout=out,
+                stdout=subprocess.PIPE if unread else out,
                 stderr=subprocess.STDOUT,
             ) as process,
         ):

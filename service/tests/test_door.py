@@ -229,15 +229,15 @@ def test_while_draining_connections_end() -> None:
     assert ask(door, "/", "GET").headers["Connection"] == "close"
 
 
-def test_the_log_has_ids_and_never_the_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_has_ids_and_never_the_text(capfd: pytest.CaptureFixture[str]) -> None:
     door = make()
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     ask(door, "/api/v1/modelo", "GET", X_Request_ID="id-7", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     ask(door, "/secreto", "SECRETO", traceparent="secreto")
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
     with asyncio.Runner() as runner:
         door.__rsgi_del__(runner.get_loop())
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     first, second = map(json.loads, said.splitlines())
     assert (first["request_id"], first["trace_id"]) == ("id-7", trace)
     assert (first["route"], first["code"]) == ("/api/v1/modelo", 200)

@@ -242,6 +242,30 @@ def test_sigterm_makes_it_unready_and_it_serves_on_and_finishes_what_is_in_fligh
         assert service.process.wait(10) == 0
 
 
+def test_a_log_that_nobody_reads_costs_nothing_but_the_log() -> None:
+    """A pipe takes 64 KB, and a line of the log has some 300 bytes."""
+    resident, requests = 'servicio_worker_resident_bytes{worker="0"}', 6000
+    counted = 'servicio_request_seconds_count{code="200",method="POST",route="/api/v2/modelo"}'
+    body = b"grifo " * 1500
+    head = f"POST /api/v2/modelo HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with serving(unread=True) as service:
+        before = service.metric(resident)
+        with socket.create_connection(("127.0.0.1", service.port), 10) as client, client.makefile("rb") as answers:
+            for _ in range(requests // 50):
+                client.sendall((head + body) * 50)
+                codes = 0
+                while codes < 50:
+                    line = answers.readline()
+                    assert line
+                    codes += b"HTTP/1.1 200" in line
+        eventually(lambda: service.metric(counted) == requests, "all are counted")
+        assert service.metric("servicio_log_lines_dropped_total") > 1000
+        assert service.metric(resident) < before + 20e6, "their bodies are 54 MB"
+        assert probes(service) == ALIVE_AND_READY
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(10) == 0
+
+
 @pytest.mark.long
 def test_what_does_not_finish_is_ended_in_time() -> None:
     with serving(faulty="texts", DRAIN_TIME="0", STOP_TIMEOUT="1", JOB_TIMEOUT="60") as service:
