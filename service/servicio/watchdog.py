@@ -22,6 +22,8 @@ EXIT_CODE = 70
 TICK = 0.2
 # How long the other jobs of a worker that must end may take to be answered, in seconds.
 LAST_ANSWERS = 1.0
+# How often in a row the model may fail to answer what it has answered at the start.
+FAILURES = 3
 # A worker whose interpreter is held by one thread (a regular expression that runs away, a native function) runs no
 # Python any more, the watchdog's neither. faulthandler's timer is a thread without Python: it is put off at each tick.
 
@@ -84,10 +86,19 @@ class Watchdog:
 
     def _canary(self, model: Model) -> None:
         text, label = next(iter(golden().items()))
+        failures = 0
         while True:
             time.sleep(self._settings.canary_interval)
-            with self._admission.job(self._settings.job_timeout):
-                found = model.classify(text).tokens[0].token
+            try:
+                with self._admission.job(self._settings.job_timeout):
+                    found = model.classify(text).tokens[0].token
+            except Exception as error:  # only its kind is told: what it says may hold what somebody has sent
+                failures += 1
+                log.warning("the model cannot answer %r: %s", text, type(error).__name__)
+                if failures >= FAILURES:
+                    self._end(f"the model cannot answer {text!r}: {type(error).__name__}")
+                continue
+            failures = 0
             if found != label:
                 self._end(f"{text!r} has become {found}, it was {label}")
 

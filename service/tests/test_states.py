@@ -131,6 +131,15 @@ def test_a_pool_that_waits_for_itself_ends_its_worker() -> None:
         assert stuck.code == 0
 
 
+def test_a_model_that_has_begun_to_fail_ends_its_worker() -> None:
+    with serving(faulty="texts", CANARY_INTERVAL="0.2") as service:
+        worker = service.worker()
+        assert service.call("@roto").code == 200
+        recovered(service, worker)
+        (said,) = (line["message"] for line in service.lines() if line["level"] == "CRITICAL")
+        assert said == "this worker ends: the model cannot answer 'bañera': LookupError"
+
+
 @pytest.mark.long
 def test_a_worker_that_leaks_threads_is_replaced_and_nobody_is_lost() -> None:
     with serving(faulty="texts") as service:

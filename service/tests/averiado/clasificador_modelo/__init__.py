@@ -30,6 +30,7 @@ _spec.loader.exec_module(_real)
 _classify = _real.classify
 _locks = threading.Lock(), threading.Lock()
 _pool = ThreadPoolExecutor(1)
+_broken = threading.Event()
 
 
 def _deadlock(first: int) -> None:
@@ -40,6 +41,8 @@ def _deadlock(first: int) -> None:
 
 
 def _faulty(text: str) -> Any:
+    if _broken.is_set():
+        raise LookupError("secreto")
     fault, _, argument = text.partition(" ")
     match fault:
         case "@cerrojo":  # two of these, with 0 and 1, wait for one another
@@ -52,6 +55,8 @@ def _faulty(text: str) -> Any:
                 pass
         case "@gil":  # a regular expression that runs away holds the interpreter
             re.match(r"(a+)+$", "a" * 60 + "b")
+        case "@roto":  # from now on every text fails
+            _broken.set()
         case "@fuga":
             for _ in range(LEAKED):
                 threading.Thread(target=time.sleep, args=(FOREVER,), daemon=True).start()
