@@ -51,6 +51,11 @@ class Slot:
         ctypes.memset(ctypes.addressof(self._cells), 0, ctypes.sizeof(self._cells))
         self._cells.starts = starts
 
+    def expect(self, seconds: float) -> None:
+        """The worker is gone; another must begin to tell of itself within ``seconds``."""
+        self.vacate()
+        self._cells.deadline = time.monotonic() + seconds
+
     def start(self, pid: int) -> None:
         """A new worker takes the slot."""
         self.vacate()
@@ -119,7 +124,8 @@ class Slot:
         now = time.monotonic()
         deadline, beat = self._cells.deadline, self._cells.beat
         if deadline and deadline < now:
-            return f"a job is {now - deadline:.1f} s past its deadline"
+            what = "a job" if self._cells.pid else "the start"
+            return f"{what} is {now - deadline:.1f} s past its deadline"
         if beat and now - beat > stuck_timeout:
             return f"no sign of life for {now - beat:.1f} s"
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
@@ -71,7 +72,8 @@ class Server(MPServer):
 
     # Granian itself overrides it so, and calls it so
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]
-        self._board[idx].vacate()
+        # until the worker says more: one that hangs before that would be waited for without an end
+        self._board[idx].expect(self._settings.start_timeout)
         return super()._spawn_worker(idx, target, partial(worker.start, self._settings, self._board, idx))
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
@@ -105,6 +107,15 @@ def run(settings: Settings, counts: Path) -> None:
         OSError: a port is taken.
         SystemExit: workers end as soon as they start.
     """
+
+    def leave(number: int, frame: object) -> None:
+        """Nothing is served yet."""
+        shutil.rmtree(counts, ignore_errors=True)
+        os._exit(0)
+
+    # Granian sets its own when it starts; a signal that came before would be lost
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, leave)
     logging.config.dictConfig(logs.configuration(settings.log_level))
     # the board is memory that only forked processes share
     multiprocessing.set_start_method("fork", force=True)

@@ -6,14 +6,20 @@ while the main thread sleeps in a lock, and the handler never runs: measured, on
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 
 TAKEN = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
 
+log = logging.getLogger("servicio.signals")
+
 
 def take() -> None:
-    """From now on the handlers that `signal.signal` set are called by a thread; call it before any other is started."""
+    """From now on the handlers that `signal.signal` set are called by a thread; call it before any other is started.
+
+    A signal that has no handler is ignored from now on: set one first.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, TAKEN)
     threading.Thread(target=_take, name="signals", daemon=True).start()
 
@@ -23,4 +29,7 @@ def _take() -> None:
         number = signal.sigwait(TAKEN)
         handler = signal.getsignal(number)
         if callable(handler):
-            handler(number, None)
+            try:
+                handler(number, None)
+            except Exception:  # the next signal must be taken, too
+                log.exception("the handler of signal %d failed", number)

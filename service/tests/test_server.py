@@ -1,18 +1,80 @@
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from servicio.board import Board
 from servicio.settings import Settings
 
-from tests.conftest import free_port
+from tests.conftest import SERVICE, free_port
 
 
 def test_a_proxy_closes_an_idle_connection_before_the_service_does() -> None:
     from servicio.server import HEADER_TIMEOUT
 
     assert HEADER_TIMEOUT > 60_000, "nginx, HAProxy's and the clouds' balancers: 60 s"
+
+
+def test_a_worker_that_hangs_before_it_says_anything_is_missed() -> None:
+    from granian.server.mp import MPServer
+    from servicio.server import Server
+
+    board = Board(1)
+    (slot,) = board
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MPServer, "_spawn_worker", lambda *_: None)
+        patch.setenv("SERVICIO_START_TIMEOUT", "0.01")
+        Server(Settings.from_environment(), board)._spawn_worker(0, None, None)
+        assert not slot.sick(5)
+        time.sleep(0.02)
+        assert "the start is 0.0 s past its deadline" in slot.sick(5)
+        patch.setenv("SERVICIO_START_TIMEOUT", "60")
+        Server(Settings.from_environment(), board)._spawn_worker(0, None, None)
+    assert not slot.sick(5)
+    slot.start(1)
+    assert not slot.sick(5), "it has said that it lives"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_before_the_server_serves_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    code = f"""
+import os, time
+from pathlib import Path
+from servicio import server, settings
+take = server.signals.take
+def taken():
+    take()
+    os.kill(os.getpid(), {number})
+    time.sleep(10)
+server.signals.take = taken
+server.run(settings.Settings(), Path({str(counts)!r}))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=SERVICE, timeout=30, capture_output=True)
+    assert (ended.returncode, ended.stderr, counts.exists()) == (0, b"", False)
+
+
+def test_a_handler_that_fails_does_not_keep_the_next_signal_from_being_taken() -> None:
+    code = f"""
+import logging, os, signal, time
+from servicio import signals
+def fails(number, frame):
+    raise ZeroDivisionError
+signal.signal(signal.SIGUSR1, fails)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+signals.take()
+os.kill(os.getpid(), {int(signal.SIGUSR1)})
+os.kill(os.getpid(), {int(signal.SIGTERM)})
+time.sleep(10)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=SERVICE, timeout=30, capture_output=True)
+    assert ended.returncode == 7
 
 
 def test_answers_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
