@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
+from servicio import counts
 from servicio.settings import Settings, SettingsError
 
 
@@ -17,14 +17,12 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    # Shared memory: it is there even where the root file system is read-only. prometheus-client reads the variable when
-    # it is imported.
+    # shared memory: it is there even where the root file system is read-only
     shared = Path("/dev/shm")  # noqa: S108
-    counts = tempfile.mkdtemp(prefix="servicio-", dir=shared if os.access(shared, os.W_OK) else None)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
-    from servicio import server
+    folder = counts.make(shared if os.access(shared, os.W_OK) else None)
+    from servicio import server  # it imports prometheus-client, which looks for that folder
 
-    server.run(settings, Path(counts))
+    server.run(settings, folder)
     return 0
 
 

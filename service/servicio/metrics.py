@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from servicio import counts
 from servicio.board import REFUSED, SERVING, Board, Slot
 from servicio.model import golden
 
 LATENCY = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 OTHER = "otro"
+
+if counts.VARIABLE in os.environ:
+    values.ValueClass = values.MultiProcessValue(counts.name)
 
 _seconds = Histogram(
     "servicio_request_seconds", "Time to answer a request.", ["route", "method", "code"], buckets=LATENCY

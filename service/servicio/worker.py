@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 
+from servicio import counts, signals
 from servicio import model as models
-from servicio import signals
 from servicio.admission import Admission
 from servicio.api import create_app
 from servicio.board import REFUSED, SERVING, Board
@@ -24,6 +24,7 @@ def start(settings: Settings, board: Board, number: int) -> Door:
     """The application that the server runs in this process, the worker with this number."""
     _take_signals()
     _take_turns()
+    counts.go_on()
     admission = Admission(
         running=settings.running,
         waiting=settings.waiting,

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from servicio import salud
@@ -292,6 +293,32 @@ def test_a_killed_worker_is_replaced() -> None:
         worker = service.worker()
         os.kill(worker, signal.SIGKILL)
         recovered(service, worker)
+
+
+def test_a_new_worker_goes_on_counting_in_the_files_of_the_last() -> None:
+    counted = 'servicio_request_seconds_count{code="404",method="GET",route="otro"}'
+    with serving() as service:
+        (folder,) = (Path(entry).parent for entry in opened(service.process.pid) if entry.endswith("_main.db"))
+        assert service.get("/nowhere").code == 404
+        eventually(lambda: service.metric(counted) == 1, "counted")
+        before = sorted(folder.glob("*.db"))
+        worker = service.worker()
+        os.kill(worker, signal.SIGKILL)
+        recovered(service, worker)
+        assert service.get("/nowhere").code == 404
+        eventually(lambda: service.metric(counted) == 2, "counted on")
+        assert sorted(folder.glob("*.db")) == before
+        service.process.kill()
+        worker = service.worker()
+        eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker is gone, too", 5)
+        assert folder.exists(), "nobody could remove it"
+        with serving():
+            assert not folder.exists()
+
+
+def opened(pid: int) -> list[str]:
+    """The files that a process has mapped."""
+    return [line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
 
 
 @pytest.mark.long
