@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import docker
 import pytest
 import requests
+import yaml
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -90,6 +92,42 @@ def _login() -> dict[str, str]:
     return {"username": "ci", "password": (credentials / "artifactory-password").read_text().strip()}
 
 
+# The chart
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which Kubernetes takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{keys}{node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"autoscaling": {"memory": None}}, {"secret": {"A": "b"}, "ingress": {"tls": []}}]
+)
+@pytest.mark.parametrize("captures", [False, True])
+def test_no_key_of_the_chart_stands_twice(values: dict[str, Any], captures: bool) -> None:
+    image = {"repository": "r.example.com/a", "digest": f"sha256:{'0' * 64}", "version": "1"}
+    capture = {"enabled": captures, "url": "https://a.example.com/b", "existingSecret": "to"}
+    given = yaml.safe_dump({"image": image, "capture": capture, **values})
+    argv = ["helm", "template", "a", str(CHECKOUT / "chart"), "--values", "-"]
+    text = subprocess.run(argv, input=given, check=True, capture_output=True, text=True).stdout
+    objects = {found["kind"]: found for found in yaml.load_all(text, _Strict) if found}
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert variables["SERVICIO_POD"] == "$(NAMESPACE)/$(POD)"
+    assert ("SERVICIO_CAPTURE_DIR" in variables) is captures
+    if captures:
+        (volume,) = pod["volumes"]
+        most = (int(variables["SERVICIO_CAPTURE_FILES"]) + 1) * int(variables["SERVICIO_CAPTURE_FILE_BYTES"])
+        assert most < int(volume["emptyDir"]["sizeLimit"]) < 1.1 * most
+    metrics = [metric["resource"]["name"] for metric in objects["HorizontalPodAutoscaler"]["spec"]["metrics"]]
+    assert metrics == (["cpu"] if "autoscaling" in values else ["cpu", "memory"])
+
+
 # Predictions that are kept for retraining
 
 
@@ -134,8 +172,9 @@ for _ in range({times}):
             about = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"to-{name}"}}
             cluster.apply({**about, "stringData": secret})
             capture = {"enabled": True, "url": url, "existingSecret": f"to-{name}", "fileAge": "1", "interval": "1"}
-            few = {"SERVICIO_CAPTURE_FILES": "1", "SERVICIO_CAPTURE_FILE_BYTES": "1"} if name == "refused" else {}
-            cluster.apply(*pods.chart(cluster, name, capture=capture, replicaCount=1, config=few))
+            if name == "refused":
+                capture |= {"files": "1", "fileBytes": "1"}
+            cluster.apply(*pods.chart(cluster, name, capture=capture, replicaCount=1))
         for name in ("kept", "refused"):
             cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s", seconds=150)
         pod, unlucky = (pods.pods(cluster, name)[0]["metadata"]["name"] for name in ("kept", "refused"))
@@ -145,6 +184,8 @@ for _ in range({times}):
         assert record["text"] == "Me llamo [nombre], [teléfono]: gotea el grifo"
         assert record["tokens"][0]["token"] == "fontanería"
         assert set(record["model"]) == {"version", "digest", "data"}
+        served = cluster.python(pod, "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/').headers)")
+        assert f"served-by: {cluster.namespace}/{pod}" in served.lower()
 
         ask(pod, "se ha roto la persiana", 20)
         cluster.kubectl("delete", "deployment", "kept", "--wait=false")
