@@ -200,7 +200,10 @@ def plan(
 
     from pipeline_tools import ci
     from pipeline_tools.config.layers import projects
+    from pipeline_tools.errors import ConfigError
 
+    if output and not as_json:
+        raise ConfigError("--output is for --json only.", hint="Give both, or send what is printed to a file.")
     if as_json:
         made, steps, configuration = _planned(
             project, platform, settings, until=until, environment=environment, kind=kind
@@ -589,6 +592,8 @@ def _ready(
         if left_out:
             click.echo(left_out, err=True)
         chosen = list(kept)
+        if not chosen:
+            click.echo("Nothing is left to run: every step is switched off or left out.", err=True)
     begin = [planned for planned in chosen if approve or not made.stage_of(planned).approval]
     preflight.check_servers(begin, configuration)
     preflight.check_credentials(begin, configuration)

@@ -152,7 +152,8 @@ def select(
         if name not in valid:
             raise ConfigError(
                 f"There is no step {name!r} in the plan of {plan.project}.{nearest(name, sorted(valid))}",
-                hint=f"The plan has: {', '.join(step.id for step in chosen) or 'no steps'}.",
+                hint=f"The plan has: {', '.join(step.id for step in chosen) or 'no steps'}."
+                + (f" Whether it is switched off: `config explain {name}.enabled`." if name in registry() else ""),
             )
     if until:
         last = max(index for index, step in enumerate(chosen) if until in (step.id, step.step))

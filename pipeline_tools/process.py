@@ -130,7 +130,8 @@ def run(
         if cwd is not None and not cwd.is_dir():
             raise InfrastructureError(f"The folder {cwd} does not exist; {words[0]} cannot run in it.") from error
         raise ToolMissing(
-            f"{words[0]} is not installed or not on PATH.", hint="Run `pipeline-tools doctor`."
+            f"{words[0]} is not installed or not on PATH.",
+            hint="Install it, or put its folder on PATH; `pipeline-tools doctor` looks at the rest.",
         ) from error
     except PermissionError as error:
         raise ToolMissing(f"{words[0]} is not executable.") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import queue
+import shlex
 import signal
 import tarfile
 import tempfile
@@ -241,7 +242,8 @@ class PodSession:
         Raises:
             InfrastructureError: the transfer breaks.
         """
-        code, packed = self._exec("hold", f"exec tar cf - -C {self.task.outputs} .", io.BytesIO())
+        assert self.task.outputs is not None
+        code, packed = self._exec("hold", f"exec tar cf - -C {shlex.quote(self.task.outputs)} .", io.BytesIO())
         if code not in (0, None):
             raise InfrastructureError(f"The pod {self.name} could not pack what the step left.")
         return io.BytesIO(packed)

@@ -71,3 +71,10 @@ def test_selecting(tmp_path: Path) -> None:
         ids(steps=["imge"])
     with pytest.raises(ConfigError, match="no step 'deploy-prod'"):
         ids(steps=["deploy-prod"], environment="test")
+
+
+def test_a_step_that_is_off_is_told_as_one_that_may_be(tmp_path: Path) -> None:
+    made = make(tmp_path, "name: x\nscan: {enabled: false}\n")
+    with pytest.raises(ConfigError) as caught:
+        plan.select(made, steps=["scan"])
+    assert "config explain scan.enabled" in caught.value.hint
