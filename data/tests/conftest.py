@@ -8,6 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from datos.extract import CLAIMS, extract
 from datos.transform import Transformed, transform
+from hypothesis import settings
+
+# How long an example may take depends on what else the machine does.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 DATA = Path(__file__).resolve().parent.parent
 HEADER = "num_siniestro;fecha;asegurado;telefono;descripcion;gremio"

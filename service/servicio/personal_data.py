@@ -57,7 +57,9 @@ _RULES = (
     (
         "dni",
         re.compile(
-            rf"(?i:(?:(?<!\d)\d{{1,2}}{_SEP}\d{{3}}{_SEP}\d{{3}}|[XYZ]{_SEP}\d(?:{_SEP}\d){{6}}){_SEP}{_DNI_LETTER})"
+            # with what stands before it of a longer number: "60 0000000 a"
+            rf"(?i:(?:(?<!\d)(?:\d{{1,3}}{_SEP}){{0,2}}\d{{1,2}}{_SEP}\d{{3}}{_SEP}\d{{3}}|[XYZ]{_SEP}\d(?:{_SEP}\d){{6}})"
+            rf"{_SEP}{_DNI_LETTER})"
         ),
     ),
     (

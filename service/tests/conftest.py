@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from hypothesis import settings as hypothesis
 from servicio import model as models
 from servicio.api import create_app
 from servicio.board import Board
@@ -30,6 +31,10 @@ from servicio.settings import Settings
 SERVICE = Path(__file__).resolve().parents[1]
 FAULTY_MODEL = Path(__file__).resolve().parent / "averiado"
 START_TIMEOUT = 20.0
+
+# How long an example may take depends on what else the machine does.
+hypothesis.register_profile("shared machine", deadline=None)
+hypothesis.load_profile("shared machine")
 
 _kept: list[socket.socket] = []
 

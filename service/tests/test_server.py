@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -28,14 +29,13 @@ def test_a_worker_that_hangs_before_it_says_anything_is_missed() -> None:
     (slot,) = board
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MPServer, "_spawn_worker", lambda *_: None)
-        patch.setenv("SERVICIO_START_TIMEOUT", "0.01")
-        Server(Settings.from_environment(), board)._spawn_worker(0, None, None)
-        assert not slot.sick(5)
-        time.sleep(0.02)
-        assert "the start is 0.0 s past its deadline" in slot.sick(5)
         patch.setenv("SERVICIO_START_TIMEOUT", "60")
         Server(Settings.from_environment(), board)._spawn_worker(0, None, None)
-    assert not slot.sick(5)
+        assert not slot.sick(5)
+        patch.setenv("SERVICIO_START_TIMEOUT", "0.01")
+        Server(Settings.from_environment(), board)._spawn_worker(0, None, None)
+        time.sleep(0.02)
+        assert re.fullmatch(r"the start is [0-9.]+ s past its deadline", slot.sick(5))
     slot.start(1)
     assert not slot.sick(5), "it has said that it lives"
 

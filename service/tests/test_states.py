@@ -311,8 +311,7 @@ def test_a_new_worker_goes_on_counting_in_the_files_of_the_last() -> None:
         service.process.kill()
         worker = service.worker()
         eventually(lambda: not Path(f"/proc/{worker}").exists(), "the worker is gone, too", 5)
-        assert folder.exists(), "nobody could remove it"
-        with serving():
+        with serving():  # or another service that has begun since: each removes what nobody has any more
             assert not folder.exists()
 
 
