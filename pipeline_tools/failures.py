@@ -32,7 +32,9 @@ class Lasting(InfrastructureError):
 # Numbers are common words in an output: a status is one only where it is called so.
 _REFUSED = r"(HTTP(/[\d.]+)?|status|code|error)\W{0,3}40[13]\b|\b40[13] (Unauthorized|Forbidden|Client Error)"
 _AWAY = "The server does not answer: is it up, and is its address right? `pipeline-tools doctor` asks each."
-_UNWELL = r"\b50[0234] (Internal Server Error|Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)"
+_UNWELL = (
+    r"\b50[0234] (Internal Server Error|Server Error|Bad Gateway|Service (Temporarily )?Unavailable|Gateway Time-?out)"
+)
 
 TABLE = (
     # ── what a build's own instructions print, whatever that is ──
@@ -52,7 +54,8 @@ TABLE = (
     Known(
         tools=("docker", "helm registry"),
         says=r"unauthorized|(?<!permission )denied:|access to the resource is denied|no basic auth|credential not found"
-        rf"|authentication required|{_REFUSED}",
+        rf"|authentication required|push access denied|insufficient_scope|unknown: forbidden|{_REFUSED}"
+        r"|failed to authorize|unexpected status from .*: 40[13]\b",
         error=CredentialError,
         hint="Check artifactory.username and artifactory.password, and that the user may read and deploy there.",
     ),

@@ -280,7 +280,12 @@ class _Runner:
         """The record with what other processes of the same run have done."""
         if not self.request.join:
             return self.record
-        return _merged(self.record, ledger.read_json(self.run.folder / "run.json"), self.place)
+        other = ledger.read_json(self.run.folder / "run.json")
+        if other:  # a name that was mistyped, or an environment's step without one, was refused: it is nobody's
+            planned = {None, *(step.id for step in self.request.plan.steps())}
+            other["steps"] = [step for step in other["steps"] if step["id"] in planned]
+            other["errors"] = [error for error in other["errors"] if error["step"] in planned]
+        return _merged(self.record, other, self.place)
 
     def place(self, error: Mapping[str, Json]) -> int:
         """Where an error stands: one of the run itself comes first, then those of steps in the order of the plan."""

@@ -42,8 +42,8 @@ def resolve(reference: str, *, masked: bool = True) -> str:
     """The value that ``reference`` points to; it is masked in all output from now on.
 
     Args:
-        reference: ``env:NAME``, ``file:PATH`` (``~`` is expanded; one trailing newline is dropped) or
-            ``secret:NAMESPACE/NAME/KEY``, a key of a Kubernetes Secret in the cluster that `read_from` was told.
+        reference: ``env:NAME``, ``file:PATH`` (``~`` is expanded), or ``secret:NAMESPACE/NAME/KEY``, a key of a
+            Kubernetes Secret in the cluster that `read_from` was told. Of the last two one trailing newline is dropped.
         masked: False for the name of a user, which may be an everyday word such as ``test``.
 
     Raises:
@@ -98,7 +98,9 @@ def _value(reference: str) -> str:
                 f"{reference}: a Kubernetes Secret cannot be read here.", hint="Use env:NAME or file:PATH for this key."
             )
         namespace, name, key = rest.split("/")
-        value = _clusters[0].connection.read_secret(namespace, name, key)
+        value = _clusters[0].connection.read_secret(namespace, name, key).removesuffix("\n")
+        if not value:
+            raise CredentialError(f"The key {key} of the Secret {namespace}/{name} is empty.")
     else:
         # the text itself may be a secret that someone pasted: do not repeat it
         raise ConfigError(

@@ -21,6 +21,7 @@ from pipeline_tools.config.section import REFERENCE, Section
 from pipeline_tools.config.source import Path_, Source, dotted
 from pipeline_tools.errors import ConfigError
 from pipeline_tools.names import nearest
+from pipeline_tools.steps import registry
 
 PREFIX = "PIPELINE_TOOLS_"
 # Variables with our prefix that are not keys of the configuration.
@@ -125,8 +126,9 @@ def load(
         _check_locks(layer, locks)
     merged = _merge([*shared, own[0]], own[1:], environment)
     values, origins = _put_together(merged)
-    order = _order([_environments(layer) for layer in (*shared, *own)])
-    values["environments"] = {name: values["environments"][name] for name in order}
+    # of the files alone: variables have an order of their own
+    order = _order([_environments(layer) for layer in (*shared, own[0])])
+    values["environments"] = {name: values["environments"][name] for name in [*order, *values["environments"]]}
     try:
         config = schema.model().model_validate(values)
     except ValidationError as error:
@@ -349,7 +351,7 @@ def _check_key(path: Path_, place: str) -> None:
         return
     if path == LOCKED:
         raise ConfigError(f"{place}: unknown key 'locked'.", hint="Only the platform file can lock keys.")
-    if len(path) == 3 and path[0] == "environments" and path[2] in (schema.keys(()) or ()):
+    if len(path) == 3 and path[0] == "environments" and path[2] in registry():
         raise ConfigError(
             f"{place}: {name}: the step {path[2]!r} runs before any environment, once for all of them.",
             hint=f"Set {path[2]} at the top of the file.",

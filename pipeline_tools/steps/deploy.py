@@ -24,8 +24,7 @@ from pipeline_tools.systems import helm
 from pipeline_tools.systems.kubernetes import Kubernetes
 from pipeline_tools.systems.release import connect, diagnose
 
-# In the step's folder: between which times its helm worked, and has ended, when the cluster did not let it put back
-# what it had begun.
+# In the step's folder: since when its helm is at work, and until when it was, if it could not put back what it began.
 CUT_OFF = "cut-off.json"
 
 
@@ -120,21 +119,27 @@ def _is_over(ctx: Context[Inputs], pending: helm.Release) -> bool:
     """Whether no helm works on a pending revision any more: one of ours that has ended, or it is too old."""
     for file in ctx.out.parents[2].glob(f"*/steps/{ctx.out.name}/{CUT_OFF}"):
         note = read_json(file) or {}
-        ours = (note.get("release"), note.get("namespace")) == (pending.name, pending.namespace)
-        if ours and datetime.fromisoformat(note["from"]) <= pending.updated <= datetime.fromisoformat(note["to"]):
+        if (note.get("release"), note.get("namespace")) != (pending.name, pending.namespace):
+            continue
+        begun = datetime.fromisoformat(note["from"])
+        # without an end its process was killed, and helm with it: it would have begun by then, and no other runs now
+        end = datetime.fromisoformat(note["to"]) if "to" in note else begun + timedelta(seconds=helm.TIMEOUT)
+        if begun <= pending.updated <= end:
             return True
     return datetime.now(UTC) - pending.updated > timedelta(seconds=ctx.inputs.timeout + helm.TIMEOUT)
 
 
 @contextmanager
 def _noted(ctx: Context[Inputs], release: str, namespace: str, begun: datetime) -> Iterator[None]:
-    """Should this block fail, what helm has left pending since ``begun`` is known to be over by the next deployment."""
+    """Unless this block ends well, the next deployment knows that what helm left pending since ``begun`` is over."""
+    note = {"release": release, "namespace": namespace, "from": begun.isoformat()}
+    write_json(ctx.out / CUT_OFF, note)
     try:
         yield
-    except PipelineError:
-        window = {"from": begun.isoformat(), "to": datetime.now(UTC).isoformat()}
-        write_json(ctx.out / CUT_OFF, {"release": release, "namespace": namespace, **window})
+    except BaseException:
+        write_json(ctx.out / CUT_OFF, {**note, "to": datetime.now(UTC).isoformat()})
         raise
+    (ctx.out / CUT_OFF).unlink()
 
 
 def _made(ctx: Context[Inputs], release: str, namespace: str, before: Sequence[helm.Release], begun: datetime) -> bool:
@@ -179,17 +184,18 @@ def _run(ctx: Context[Inputs]) -> Mapping[str, Json]:
         begun = datetime.now(UTC)
         try:
             try:
-                helm.upgrade(
-                    ctx.config.kubernetes,
-                    release=release,
-                    chart=chart,
-                    namespace=namespace,
-                    values=[*files, *_lineage(ctx, Path(scratch))],
-                    settings=_settings(ctx, pull_secret),
-                    description=DEPLOYED.format(run=ctx.run_id, project=ctx.config.name, version=ctx.version),
-                    timeout=ctx.inputs.timeout,
-                    log=ctx.log,
-                )
+                with _noted(ctx, release, namespace, begun):
+                    helm.upgrade(
+                        ctx.config.kubernetes,
+                        release=release,
+                        chart=chart,
+                        namespace=namespace,
+                        values=[*files, *_lineage(ctx, Path(scratch))],
+                        settings=_settings(ctx, pull_secret),
+                        description=DEPLOYED.format(run=ctx.run_id, project=ctx.config.name, version=ctx.version),
+                        timeout=ctx.inputs.timeout,
+                        log=ctx.log,
+                    )
             except (ProcessFailed, ProcessTimeout) as error:
                 raise _explained(ctx, kubernetes, error, namespace, release, before, begun) from error
         except KeyboardInterrupt:
@@ -220,6 +226,7 @@ def _explained(
     """Why the release did not come up, from helm and its pods, and what runs now: what helm did is put back."""
     said = error.details or error.message
     if re.search(helm.TAKEN, said):
+        (ctx.out / CUT_OFF).unlink()  # what is pending is not ours
         return InfrastructureError(
             f"Someone else is deploying {release} to {namespace}; nothing was changed there.",
             hint="Run the same again when that is done.",

@@ -306,7 +306,12 @@ class Kubernetes:
             raise CredentialError(
                 f"The Secret {namespace}/{name} has no key {key}.", hint=f"It has: {', '.join(sorted(data)) or 'none'}."
             )
-        return base64.b64decode(data[key]).decode()
+        try:
+            return base64.b64decode(data[key]).decode()
+        except UnicodeDecodeError:
+            raise CredentialError(
+                f"The key {key} of the Secret {namespace}/{name} is not UTF-8 text.", hint="Save it as UTF-8."
+            ) from None
 
     def apply_secret(self, namespace: str, name: str, kind: str, data: Mapping[str, str]) -> None:
         """Create the Secret, or replace the one of this name; ``kind`` is its type, ``data`` texts by key."""

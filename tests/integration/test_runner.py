@@ -237,6 +237,7 @@ def test_a_step_that_was_refused_before_it_began_has_failed_in_its_run(project: 
     assert code == 2
     assert "Did you mean 'word'" in said
     assert project.statuses_of("build-9") == {"left": "failed"}
+    assert project.run("step", "rihgt", "--run", "build-9")[0] == 2
     assert project.run("step", "right", "--run", "build-9")[0] == 0
     assert project.statuses() == {"left": "failed", "right": "unchanged"}
     assert project.read("error.json")["step"] == "left"

@@ -63,6 +63,14 @@ def test_environments_are_in_the_projects_order_among_those_of_the_layers_below(
     assert list(load(tmp_path, environment=order[0]).config.environments) == order
 
 
+def test_variables_and_flags_do_not_change_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "name: x\nenvironments: {test: {}, int: {}}\n")
+    for name in ("TEST", "PROD", "INT"):
+        monkeypatch.setenv(f"PIPELINE_TOOLS_ENVIRONMENTS__{name}__VERIFY__URL", "https://x.example")
+    flags = [f"environments.{name}.lock=x" for name in ("prod", "a", "int", "test")]
+    assert list(load(tmp_path, settings=flags).config.environments) == ["test", "int", "prod", "a"]
+
+
 def test_environment_sections_of_variables_and_flags_count_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

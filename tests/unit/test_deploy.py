@@ -260,6 +260,21 @@ def test_what_our_own_helm_left_when_the_cluster_went_away_is_put_back_at_once(w
     assert world.did == ["upgrade", "rollback to 1", "upgrade"]
 
 
+def test_what_a_process_of_ours_that_was_killed_left_is_put_back_at_once(world: World) -> None:
+    note, kept = world.context.out / deploy.CUT_OFF, list[str]()
+    world.add("deployed", 600)
+    world.fails, world.meanwhile = KeyboardInterrupt(), lambda: kept.append(note.read_text())
+    with pytest.raises(KeyboardInterrupt):
+        world.deploy()
+    # as if nothing of it had run after helm had begun
+    note.write_text(kept[0])
+    world.revisions[1:] = [replace(world.revisions[1], status="pending-upgrade")]
+    world.fails, world.did = None, []
+    world.deploy()
+    assert world.did == ["rollback to 1", "upgrade"]
+    assert not note.exists()
+
+
 def test_what_someone_began_after_our_own_was_cut_off_is_left_alone(world: World) -> None:
     def cut() -> None:
         world.gone = True

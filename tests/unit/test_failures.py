@@ -13,6 +13,15 @@ MESSAGES = [
     ("docker", "no basic auth credentials", CredentialError),
     (
         "docker",
+        "push access denied, repository does not exist or may require authorization: server message: "
+        "insufficient_scope: authorization failed",
+        CredentialError,
+    ),
+    ("docker", "failed to solve: unknown: Forbidden", CredentialError),
+    ("docker", "unexpected status from POST request to https://r/v2/x/blobs/uploads/: 403 ", CredentialError),
+    ("docker", "https://r/v2/x: 503 Service Temporarily Unavailable", InfrastructureError),
+    (
+        "docker",
         "login attempt to http://127.0.0.1:20081/v2/ failed with status: 401 Unauthorized",
         CredentialError,
     ),
