@@ -20,6 +20,10 @@ from servicio.settings import Settings
 CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252"})
 # What OpenAPI's pattern says, too: spaces as ECMA-262 has them, and control characters, are no text.
 VISIBLE = re.compile(r"[^\s\ufeff\x00-\x1f\x7f-\x9f]")
+# On one letter. To put them in order takes the square of how many they are; Unicode's Stream-Safe Text Format allows
+# as many.
+MARKS = 30
+_FOREIGN = re.compile(rf"[^\x00-\u02ff]{{{MARKS + 1},}}")  # below are no marks
 # A form's type is what curl sends by itself.
 TEXT_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 
@@ -77,9 +81,22 @@ def _json(text: str) -> str:
 
 
 def _checked(text: str, settings: Settings) -> str:
+    if _piled(text):
+        raise Unprocessable(f"The text has more than {MARKS} marks on one letter.")
     text = unicodedata.normalize("NFC", text).strip()
     if not VISIBLE.search(text):
         raise BadRequest("The text is empty: send it as `texto` (v1) or as the body (v2).")
     if len(text) > settings.max_characters:
         raise Unprocessable(f"The text has {len(text)} characters; the most is {settings.max_characters}.")
     return text
+
+
+def _piled(text: str) -> bool:
+    """More than MARKS marks in a row, also those that letters are normalised to."""
+    for found in _FOREIGN.finditer(text):
+        marks = 0
+        for letter in found[0]:
+            marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", letter)[0]) else 0
+            if marks > MARKS:
+                return True
+    return False

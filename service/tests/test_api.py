@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from importlib import metadata
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -83,6 +85,7 @@ JSON = POST | {"content_type": "application/json"}
         (JSON | {"data": b'{"text": "a"}'}, 422),
         (JSON | {"data": rb'"\ud800"'}, 422),
         (JSON | {"data": b'""'}, 400),
+        (POST | {"data": ("a" + "\u0301" * 31).encode()}, 422),
     ],
 )
 def test_errors_are_problem_documents(client: FlaskClient, request_: dict[str, object], status: int) -> None:
@@ -93,6 +96,24 @@ def test_errors_are_problem_documents(client: FlaskClient, request_: dict[str, o
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
+
+
+@pytest.mark.parametrize("piece", ["\u0301", "\u0301\u0327", "\u0f73", "\uff9e\u0301"])
+def test_a_pile_of_marks_is_refused_before_it_is_normalised(monkeypatch: pytest.MonkeyPatch, piece: str) -> None:
+    """To normalise it holds the interpreter for the square of its length: 64 KB for 1.7 s."""
+
+    real: Any = unicodedata.normalize
+
+    def normalize(form: str, text: str) -> Any:
+        assert len(text) < 100
+        return real(form, text)
+
+    client = application().test_client()
+    monkeypatch.setattr("servicio.text.unicodedata.normalize", normalize)
+    answer = client.post("/api/v2/modelo", data=("a" + piece * 4000).encode())
+    assert answer.status_code == 422
+    for text in ("a" + "\u0301\u0327" * 15, "👩‍🔧" * 15, "ệ" * 50):
+        assert client.post("/api/v2/modelo", data=text.encode()).status_code == 200
 
 
 def test_nested_json_beyond_what_python_can_read_is_a_bad_request() -> None:
