@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
-from servicio import counts
-from servicio.settings import Settings, SettingsError
+# Before the imports, which take a while: the first process of a container does not get a signal that it has no handler
+# for. `server.run` sets its own.
+for one in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(one, lambda *_: os._exit(0))
+
+from servicio import counts  # noqa: E402
+from servicio.settings import Settings, SettingsError  # noqa: E402
 
 
 def main() -> int:

@@ -55,8 +55,8 @@ class Output:
             self._held += len(lines)
             self._pieces.put(lines)
             if not self._begun:
-                self._begun = True
                 threading.Thread(target=self._write, name="output", daemon=True).start()
+                self._begun = True  # not when there can be no thread now: the next line tries again
 
     def dropped(self) -> int:
         """Lines that were dropped since it was last asked."""

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from servicio import logs
@@ -105,14 +106,17 @@ class Watchdog:
     def _end(self, reason: str) -> None:
         """Dump all stacks, let those be answered who can be, and end the process; the server starts another."""
         self._admission.close()
-        log.critical("this worker ends: %s", reason)
-        self._dump()
-        end = time.monotonic() + LAST_ANSWERS
-        while time.monotonic() < end and any(deadline > time.monotonic() for deadline in self._admission.deadlines()):
-            time.sleep(0.01)
-        time.sleep(0.05)  # the server writes the last answers
-        logs.OUTPUT.drain()
-        os._exit(EXIT_CODE)
+        try:
+            log.critical("this worker ends: %s", reason)
+            with suppress(OSError):  # there may be no memory or file left for it
+                self._dump()
+            end = time.monotonic() + LAST_ANSWERS
+            while time.monotonic() < end and any(one > time.monotonic() for one in self._admission.deadlines()):
+                time.sleep(0.01)
+            time.sleep(0.05)  # the server writes the last answers
+            logs.OUTPUT.drain()
+        finally:  # or it would go on, look healthy and refuse everything
+            os._exit(EXIT_CODE)
 
     def _dump(self) -> None:
         """All stacks into the log: straight to standard error would hold the interpreter until that is read."""

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from servicio import logs, watchdog
+from servicio.admission import Admission
 from servicio.board import Board
 from servicio.settings import Settings
 
@@ -58,6 +62,57 @@ server.run(settings.Settings(), Path({str(counts)!r}))
 """
     ended = subprocess.run([sys.executable, "-c", code], cwd=SERVICE, timeout=30, capture_output=True)
     assert (ended.returncode, ended.stderr, counts.exists()) == (0, b"", False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_it_is_imported_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "pydantic_settings.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(10)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "servicio"], cwd=SERVICE, env=environment, timeout=30, capture_output=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_worker_ends_even_when_it_cannot_dump_its_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    def refused(name: str) -> int:
+        raise OSError(24, name)
+
+    monkeypatch.setattr("servicio.watchdog.os._exit", end)
+    monkeypatch.setattr("servicio.watchdog.os.memfd_create", refused)
+    admission = Admission(running=1, waiting=1, reading=1, job_timeout=1, standing_wait=1)
+    (slot,) = Board(1)
+    with pytest.raises(Ended, match=str(watchdog.EXIT_CODE)):
+        watchdog.Watchdog(Settings(), admission, slot)._end("of a test")
+
+
+def test_a_log_whose_thread_cannot_be_started_yet_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    written: list[bytes] = []
+
+    def write(_: int, piece: memoryview) -> int:
+        written.append(bytes(piece))
+        return len(piece)
+
+    monkeypatch.setattr("servicio.logs.os.write", write)
+    output = logs.Output()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            output.put(b"first\n")
+    output.put(b"second\n")
+    output.drain()
+    assert b"".join(written) == b"first\nsecond\n"
 
 
 def test_a_handler_that_fails_does_not_keep_the_next_signal_from_being_taken() -> None:
