@@ -26,11 +26,11 @@ from servicio.board import Board
 from servicio.settings import Settings
 
 # Of a request's headers, and of an idle connection, in milliseconds: longer than the 60 s for which proxies keep one to
-# use it again, or they would send a request into one that has just been closed. Who sends headers slowly holds nothing
-# but a connection, of which there are many.
+# use it again, or they would send a request into one that has just been closed.
 HEADER_TIMEOUT = 75_000
 # Of a worker, idle ones too. Granian accepts no more: who comes then waits, unseen, until one of them is closed.
-CONNECTIONS = 8192
+# One whose headers come slowly takes 18 KB: all of them 38 MB, which a container of 128 MB has left.
+CONNECTIONS = 2048
 OTHER_FILES = 100
 
 log = logging.getLogger("servicio.server")
