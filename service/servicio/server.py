@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,9 @@ HEADER_TIMEOUT = 75_000
 # One whose headers come slowly takes 18 KB: all of them 38 MB, which a container of 128 MB has left.
 CONNECTIONS = 2048
 OTHER_FILES = 100
+# After a worker was killed with -9, in seconds. When the kernel did it for want of memory, not all of that is free at
+# once: it killed the main process as well, which forked the next worker (seen once, 58 ms later, in a pod of 256 MB).
+FREEING = 0.25
 
 log = logging.getLogger("servicio.server")
 
@@ -69,6 +73,11 @@ class Server(MPServer):
         self._ssp = None
         # what Granian says of its own types is not what they are
         self._shd: Any = SocketHolder(self._sso.fileno(), False, self.backlog)  # type: ignore[call-arg]
+
+    def _respawn_workers(self, workers: list[int], *args: Any, **kwargs: Any) -> None:
+        if any(self.wrks[number].inner.exitcode == -signal.SIGKILL for number in workers):
+            time.sleep(FREEING)
+        super()._respawn_workers(workers, *args, **kwargs)
 
     # Granian itself overrides it so, and calls it so
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]

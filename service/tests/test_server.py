@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from servicio import logs, watchdog
@@ -51,6 +52,7 @@ def test_a_signal_that_comes_before_the_server_serves_ends_it(number: signal.Sig
     code = f"""
 import os, time
 from pathlib import Path
+from types import SimpleNamespace
 from servicio import server, settings
 take = server.signals.take
 def taken():
@@ -144,3 +146,18 @@ def test_answers_do_not_wait_for_acknowledgements(monkeypatch: pytest.MonkeyPatc
     assert isinstance(port, socket.socket)
     with port, socket.create_connection(port.getsockname()), port.accept()[0] as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(("exit_code", "slept"), [(-9, 1), (70, 0)])
+def test_memory_of_a_worker_that_was_killed_is_given_time_to_become_free(exit_code: int, slept: int) -> None:
+    from granian.server.mp import MPServer
+    from servicio import server
+
+    done: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MPServer, "_respawn_workers", lambda *_: done.append("respawned"))
+        patch.setattr("servicio.server.time.sleep", lambda _: done.append("slept"))
+        one = server.Server(Settings.from_environment(), Board(1))
+        one.wrks = [SimpleNamespace(inner=SimpleNamespace(exitcode=exit_code))]  # type: ignore[list-item]
+        one._respawn_workers([0], None, None)
+    assert done == ["slept"] * slept + ["respawned"]

@@ -62,7 +62,7 @@ def test_a_step_reads_from_the_cluster_of_its_configuration(project: Path, tmp_p
     with serving({}, chunked=False) as host:
         settings = {
             "artifactory": {"url": "http://127.0.0.1:9/artifactory", **REFERENCES},
-            "kubernetes": {"kubeconfig": str(kubeconfig(tmp_path, host))},
+            "kubernetes": {"kubeconfig": str(kubeconfig(tmp_path, host)), "context": "c"},
         }
         library = LIBRARY.replace("[sample]", "[sample], requirements: [requirements.txt]")
         (project / "pipeline.yml").write_text(library + yaml.safe_dump(settings))
