@@ -287,8 +287,11 @@ def environment(name: str) -> Path:
 
 def model_wheel() -> Path:
     """The model's wheel, made once for its sources."""
-    sources = [*ROOT.glob("model/*.*"), *ROOT.glob("model/paquete/**/*.py"), *ROOT.glob("data/*.csv")]
-    folder = CACHE / f"wheel-{hashlib.sha256(b''.join(sorted(file.read_bytes() for file in sources))).hexdigest()[:12]}"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "model", "data"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    sources = [ROOT / name for name in listed.stdout.split("\0") if name]
+    folder = CACHE / f"wheel-{hashlib.sha256(b''.join(file.read_bytes() for file in sources)).hexdigest()[:12]}"
     if not list(folder.glob("*.whl")):
         version = re.search(r"^clasificador-modelo==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
         assert version
