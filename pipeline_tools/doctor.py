@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
 
 from pipeline_tools import secrets
 from pipeline_tools.config.schema import Config
@@ -50,10 +52,8 @@ def examine(plan: Plan, configuration: Callable[[str | None], Config]) -> list[F
             if credential.type != "file" and reference:
                 checks.append((key, lambda reference=reference: _credential(reference)))  # type: ignore[misc]
     unset = without_server(list(plan.steps()), configuration)
-    return [
-        *(_check(name, check) for name, check in checks),
-        *(_unset(name, keys) for name, keys in unset.items() if keys),
-    ]
+    checks += [(name, partial(_unset, keys)) for name, keys in unset.items() if keys]
+    return [_check(name, check) for name, check in checks]
 
 
 def _check(name: str, check: Callable[[], str]) -> Finding:
@@ -63,9 +63,8 @@ def _check(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name=name, says=mask(" → ".join(filter(None, (error.message, error.hint)))), error=error)
 
 
-def _unset(step: str, keys: Sequence[str]) -> Finding:
-    error = ConfigError(f"{' and '.join(keys)} not set", hint="Set it in the platform file or in pipeline.yml.")
-    return Finding(name=step, says=f"{error.message} → {error.hint}", error=error)
+def _unset(keys: Sequence[str]) -> NoReturn:
+    raise ConfigError(f"{' and '.join(keys)} not set", hint="Set it in the platform file or in pipeline.yml.")
 
 
 def _git() -> str:

@@ -163,18 +163,13 @@ def _list(top: Path, at: Path, before: str, paths: Sequence[Path], found: Listin
     wanted = set(names) if len(names) > MOST_PATHS else None
     asked = [f":(literal){name}" for name in ([os.path.commonpath(names) or "."] if wanted else names)]
 
-    def ask(*words: str) -> str:
-        return run(["git", *words, "--", *asked], cwd=at, timeout=LISTING, names=True).stdout.removesuffix("\n")
+    def ask(*words: str, only: Sequence[str] = ()) -> str:
+        argv = ["git", *words, "--", *asked, *only]
+        return run(argv, cwd=at, timeout=LISTING, names=True).stdout.removesuffix("\n")
 
     with ThreadPoolExecutor(2) as pool:
         index = pool.submit(ask, "ls-files", "-z", "--stage", "-v")
-        special = pool.submit(
-            lambda: (
-                run(
-                    ["git", "ls-files", "-z", "--", *asked, *_NOT_CONVERTED], cwd=at, timeout=LISTING, names=True
-                ).stdout
-            )
-        )
+        special = pool.submit(ask, "ls-files", "-z", only=_NOT_CONVERTED)
         status = ask("status", *_STATUS)
     config = _settings(top)
     found.algorithm = config.get("extensions.objectformat", found.algorithm)
@@ -183,7 +178,7 @@ def _list(top: Path, at: Path, before: str, paths: Sequence[Path], found: Listin
     differing = [entry[3:] for entry in status.split("\0") if entry[1:2] not in ("", " ")]
     inside = "" if at == top else f"{at.relative_to(top).as_posix()}/"
     unlike = {_relative(name, inside) for name in differing if not name.endswith("/")}
-    unlike.update(name for name in special.result().removesuffix("\n").split("\0") if name)
+    unlike.update(name for name in special.result().split("\0") if name)
     clean = {}
     for tag, mode, identity, name in _ENTRY.findall(index.result()):
         if mode == _SUBMODULE:
