@@ -184,11 +184,12 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive(), f"nobody can listen on port {self.port}"
             time.sleep(0.01)
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(30)
 
     def restart(self, *, down: float = 0.5, loading: float = 0.5) -> None:
         """Nobody listens for a while; then 503 for a while; then all is as before, but for the sessions."""

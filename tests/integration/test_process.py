@@ -188,8 +188,7 @@ def test_a_lock_is_held_for_as_long_as_the_process_lives(tmp_path: Path) -> None
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     thread = threading.Thread(target=_supervised, args=(_waits, str(tmp_path / "pid")), kwargs={"keep": (descriptor,)})
     thread.start()
-    while not (tmp_path / "pid").exists():
-        time.sleep(0.05)
+    _written(tmp_path / "pid")
     os.close(descriptor)
     other = os.open(tmp_path / "lock", os.O_RDWR)
     with pytest.raises(BlockingIOError):
@@ -208,13 +207,19 @@ def test_when_the_process_that_others_are_forked_from_is_killed_they_end_and_the
     ended: list[Any] = []
     thread = threading.Thread(target=lambda: ended.append(_supervised(_waits, str(tmp_path / "pid"))))
     thread.start()
-    while not (tmp_path / "pid").exists():
-        time.sleep(0.05)
+    _written(tmp_path / "pid")
     os.kill(before, signal.SIGKILL)
     thread.join(20)
     assert ended[0][0] == LOST
     _gone(int((tmp_path / "pid").read_text()))
     assert _supervised(_tells, "two")[0] == 7
+
+
+def _written(file: Path) -> None:
+    end = time.monotonic() + 30
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < end, f"{file} was not written"
+        time.sleep(0.05)
 
 
 def _gone(pid: int) -> None:

@@ -284,7 +284,7 @@ def test_of_promotions_at_the_same_time_one_does_it_and_the_others_find_it_done(
     clones = [server.clone(bare(server, project).stem, tmp_path / f"clone{number}") for number in range(4)]
     for clone in clones:
         git(clone, "switch", "--quiet", "develop")
-    gate = threading.Barrier(len(clones))
+    gate = threading.Barrier(len(clones), timeout=60)
 
     def one(clone: Path) -> Mapping[str, Any]:
         gate.wait()
@@ -302,7 +302,7 @@ def test_of_two_commits_at_the_same_time_both_are_not_lost(project: Path, server
     git(second, "switch", "--quiet", "develop")
     newer = commit(second, "newer", a_txt="3")
     older = git(project, "rev-parse", "HEAD")
-    gate = threading.Barrier(2)
+    gate = threading.Barrier(2, timeout=60)
 
     def first() -> str:
         gate.wait()

@@ -29,13 +29,15 @@ sys.modules[__name__] = _real
 _spec.loader.exec_module(_real)
 _classify = _real.classify
 _locks = threading.Lock(), threading.Lock()
+_held = threading.Event(), threading.Event()
 _pool = ThreadPoolExecutor(1)
 _broken = threading.Event()
 
 
 def _deadlock(first: int) -> None:
     with _locks[first]:
-        time.sleep(0.2)
+        _held[first].set()
+        _held[1 - first].wait()  # however late the other begins, it does not find both locks free
         with _locks[1 - first]:
             pass
 
