@@ -189,7 +189,7 @@ class Server:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join()
 
     def restart(self, *, down: float = 0.5, loading: float = 0.5) -> None:
         """Nobody listens for a while; then 503 for a while; then all is as before, but for the sessions."""

@@ -69,14 +69,14 @@ class Loaded:
     def kill(self) -> None:
         """Kill it, in the middle of a command; the next command is another process's."""
         self._process.kill()
-        self._process.join(30)
+        self._process.join()
         self._commands.close()
         self._begin()
 
     def close(self) -> None:
         """End it."""
         self._commands.close()
-        self._process.join(30)
+        self._process.join()
         self._said.unlink(missing_ok=True)
         self._said.parent.rmdir()
 
