@@ -247,7 +247,8 @@ def history(count: int, project: Path) -> int:
     from pipeline_tools.ledger import Ledger
     from pipeline_tools.report.history import listing
 
-    listing(Ledger(project), Console(highlight=False, emoji=False, soft_wrap=True), count=count)
+    # a table is cut to the console's width, and a part of an id may be that of several runs
+    listing(Ledger(project), Console(highlight=False, emoji=False, width=1000), count=count)
     return 0
 
 

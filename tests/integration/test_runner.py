@@ -309,6 +309,7 @@ def test_the_ledger_tells_of_earlier_runs_and_why_a_step_ran_again(project: Proj
     project.does("left", "result = {'made': 'another'}")
     assert project.run()[0] == 0
     second, first = (line.split()[0] for line in says("history").splitlines()[1:])
+    assert {first, second} == {run.name for run in (project.folder / ".pipeline/runs").iterdir()}, "whole, and wherever"
     assert "=right" in says("history")
     assert "made: another" in says("show")
     assert "made: left" in says("show", first)
