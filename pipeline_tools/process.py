@@ -216,7 +216,16 @@ def supervise(
     child = get_context("forkserver").Process(target=_begin, args=(work, argument, inherited), daemon=True)
     try:
         with _ONE_BY_ONE:
-            child.start()
+            try:
+                child.start()
+            except ConnectionRefusedError:
+                # what processes are forked from was killed, and is seen to be gone, and begun anew, a moment later
+                time.sleep(0.2)
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+                try:
+                    child.start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     except BaseException:
         os.close(reading)
         raise
