@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from servicio.admission import Admission, Busy
@@ -112,31 +114,44 @@ def test_nobody_overtakes(hold: Hold) -> None:
         job.leave()
 
 
-def test_under_an_overload_the_queue_is_kept_short() -> None:
-    class Paced(Held):
-        def run(self) -> None:
-            time.sleep(0.01)
-            admission.dismiss(self)
-
+def test_under_an_overload_the_queue_is_kept_short(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("servicio.admission.time", SimpleNamespace(monotonic=lambda: now[0]))
     admission = make(waiting=50, standing_wait=0.05)
+    here: deque[Held] = deque()
 
     def arrive() -> int:
         """As many as may come; how many there are then."""
         while not admission.is_full():
-            job = Paced()
-            admission.let_in(job)
-            admission.submit(job, 5)
-        return len(admission._guests)
+            here.append(hold(admission))
+            admission.let_in(here[-1])
+        return len(here)
+
+    def next_one() -> None:
+        """The job that runs ends after 10 ms, and the next begins."""
+        now[0] += 0.01
+        ended = here.popleft()
+        ended.leave()
+        admission.dismiss(ended)
+        if here:
+            assert here[0].entered.wait(5)
+
+    def pass_on(jobs: int) -> list[int]:
+        """So many jobs end, each while as many come as may; how many there are after each."""
+        present = []
+        for _ in range(jobs):
+            next_one()
+            present.append(arrive())
+        return present
 
     assert arrive() == 51, "a burst may fill the queue"
-    eventually(lambda: arrive() < 20, "they still come after 0.1 s, so fewer are let in while most of those have run")
-    for _ in range(20):
-        assert 2 <= arrive() < 20, "who comes now waits for 0.05 s, some five jobs"
-        time.sleep(0.01)
-    eventually(lambda: free(admission), "nobody comes any more")
-    time.sleep(0.11)
-    assert arrive() == 51, "it is over"
-    admission.close()
+    assert set(pass_on(10)) == {51}, "and keep it full for 0.1 s"
+    assert pass_on(45) == [*range(50, 6, -1), 6], "then it is an overload: nobody comes until the wait is short"
+    assert set(pass_on(100)) == {6}, "who comes now waits for 0.05 s, which is five jobs"
+    while here:
+        next_one()
+    now[0] += 0.11
+    assert arrive() == 51, "nobody was refused for 0.1 s: it is over"
 
 
 def test_closing_sends_away_those_who_wait(hold: Hold) -> None:
