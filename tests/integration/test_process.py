@@ -216,6 +216,28 @@ def test_when_the_process_that_others_are_forked_from_is_killed_they_end_and_the
     assert _supervised(_tells, "two")[0] == 7
 
 
+def test_one_that_begins_before_it_is_seen_that_the_process_to_fork_from_was_killed_begins_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepare("tests.integration.test_process")
+    server: Any = forkserver._forkserver
+    look = server.ensure_running
+    looks: list[int] = []
+
+    def look_too_early() -> None:
+        looks.append(server._forkserver_pid)
+        if len(looks) == 1:
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+            _gone(server._forkserver_pid)
+        else:
+            look()
+
+    monkeypatch.setattr(server, "ensure_running", look_too_early)
+    lines: list[str] = []
+    assert supervise(_tells, "one", line=lines.append, stop=threading.Event(), grace=2) == 7
+    assert (lines, len(looks)) == (["one", "one of a child"], 2)
+
+
 def _gone(pid: int) -> None:
     end = time.monotonic() + 10
     while time.monotonic() < end:
