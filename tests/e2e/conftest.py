@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,11 +153,3 @@ def running_digests(lab: Path, environment: str) -> set[str]:
         if "deletionTimestamp" not in pod["metadata"]
         for status in pod["status"].get("containerStatuses", [])  # a new pod has none yet
     }
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 90) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(1)

@@ -21,13 +21,13 @@ import yaml
 from tests.e2e.conftest import (
     CHECKOUT,
     commit,
-    eventually,
     few_tests,
     kubectl,
     own_environments,
     platform,
     running_digests,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -301,7 +301,7 @@ def test_an_abort_cleans_up_whatever_is_at_work(lab: Path, quick: Jenkins, step:
     build = quick.build(params={"force": True}, accidents=[{"when": f"'step' '{step}'", "once": once, "what": "abort"}])
     assert build["result"] == "ABORTED", build["log"][-5000:]
     assert scanning(lab) <= pods
-    eventually(lambda: running_digests(lab, "test") == before)
+    eventually(lambda: running_digests(lab, "test") == before, 90, pause=1)
 
 
 def test_a_lost_agent_is_replaced_by_one_that_goes_on_where_it_stopped(lab: Path, quick: Jenkins) -> None:

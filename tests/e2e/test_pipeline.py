@@ -18,7 +18,6 @@ import yaml
 from tests.e2e.conftest import (
     TOOL,
     commit,
-    eventually,
     few_tests,
     kubectl,
     ledger,
@@ -28,6 +27,7 @@ from tests.e2e.conftest import (
     statuses,
     tool,
 )
+from tests.waiting import eventually
 from tests.wire import Wire
 
 pytestmark = pytest.mark.e2e
@@ -122,7 +122,7 @@ def test_an_image_that_does_not_start_is_explained_and_put_back(lab: Path, quick
     assert error["class"] == "deployment"
     assert "was put back to revision" in error["message"]
     assert "no-model-here" in error["details"], "the pod's last words"
-    eventually(lambda: running_digests(lab, "test") == before)
+    eventually(lambda: running_digests(lab, "test") == before, 90, pause=1)
     dockerfile.write_text(original)
     commit(quick)
     assert tool(service, "run", *only).returncode == 0
@@ -198,7 +198,7 @@ def test_the_cluster_goes_away_in_the_middle_of_a_deployment(lab: Path, quick: P
     before = pending()  # revisions that were cut off stay in helm's history
     argv = [*TOOL, "step", "deploy-test", "--platform", changed_platform(tmp_path, through_the_wire)]
     with subprocess.Popen(argv, cwd=service, stderr=subprocess.PIPE, text=True) as process:
-        eventually(lambda: pending() - before)
+        eventually(lambda: pending() - before, 90, pause=1)
         wire.cut()
         _, said = process.communicate(timeout=180)
     assert process.returncode == 4, said

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from pipeline_tools import __version__
-from tests.e2e.conftest import CHECKOUT, TOOL, commit, eventually, git, kubectl, ledger, platform, statuses, tool
+from tests.e2e.conftest import CHECKOUT, TOOL, commit, git, kubectl, ledger, platform, statuses, tool
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -242,4 +243,4 @@ def test_a_pod_whose_node_is_lost_is_tried_again_when_there_is_a_node(lab: Path,
         listed = json.loads(kubectl(lab, "get", "deployments", "--all-namespaces", "--output", "json"))
         return all(each["status"].get("availableReplicas") == each["spec"]["replicas"] for each in listed["items"])
 
-    eventually(recovered, 180)  # every pod was lost
+    eventually(recovered, 180, pause=1)  # every pod was lost

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -22,6 +20,7 @@ from pipeline_tools.jenkins.trigger import Asked, Build, Trigger
 from pipeline_tools.systems.jenkins import Controller
 from tests import jenkins_server
 from tests.integration.conftest import Place
+from tests.waiting import eventually
 
 COMMIT, OTHER = "1a2b3c4d" * 5, "5e6f7a8b" * 5
 ALONE = (
@@ -37,13 +36,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
     if place.server:
         monkeypatch.setattr(trigger, "QUIET", 1)
         monkeypatch.setattr(trigger, "PAUSE", 0.05)
-
-
-def until(true: Callable[[], Any], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
 
 
 def builds(place: Place, name: str) -> list[int]:
@@ -71,7 +63,7 @@ def test_without_wait_it_is_only_put_into_the_queue(place: Place) -> None:
     name = place.script("works", "echo 'first'")
     code, out, err = place.tool("trigger", name)
     assert code == 0 and out == "" and re.search(r"In the queue: .*/queue/item/\d+/", err)
-    until(lambda: builds(place, name) == [1])
+    eventually(lambda: builds(place, name) == [1])
 
 
 def failure(kind: str) -> str:
@@ -103,7 +95,7 @@ def test_an_aborted_build_is_130(place: Place) -> None:
     name = place.script("long", "echo 'begun'\nsleep 60\necho 'never'")
     with ThreadPoolExecutor() as pool:
         running = pool.submit(lambda: one(place, Asked(job=name, parameters={})))
-        until(lambda: builds(place, name))
+        eventually(lambda: builds(place, name))
         place.client.stop_build(name, 1)
         build = running.result(timeout=60)
     controller = Controller(place.url, place.user, place.token)
@@ -114,7 +106,7 @@ def test_an_aborted_build_is_130(place: Place) -> None:
 def test_cancelled_in_the_queue_is_130_and_the_reason_to_wait_is_told(place: Place) -> None:
     name = place.script("alone", "sleep 20", more=ALONE)
     place.tool("trigger", name)
-    until(lambda: builds(place, name))
+    eventually(lambda: builds(place, name))
     said: list[str] = []
     controller = Controller(place.url, place.user, place.token)
     second = Trigger(controller, Asked(job=name, parameters={"COMMIT": "x"}), say=said.append, show=print)
@@ -122,7 +114,7 @@ def test_cancelled_in_the_queue_is_130_and_the_reason_to_wait_is_told(place: Pla
     assert isinstance(began, int)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(second.wait, began)
-        until(lambda: said)
+        eventually(lambda: said)
         place.client.cancel_queue(began)
         assert "was cancelled" in str(waiting.exception(timeout=30))
     assert re.search(r"In the queue: Build #1 is already in progress", said[0])
@@ -161,10 +153,10 @@ def test_what_slips_through_all_the_same_is_stopped(
     asked = Asked(job=name, parameters={}, commit=COMMIT)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(one, place, asked)
-        until(lambda: ours.items[name].builds)
+        eventually(lambda: ours.items[name].builds)
         second = pool.submit(one, place, asked)
         assert (first.result(30).number, second.result(30).number) == (1, 1)
-    until(lambda: ours.items[name].builds[1].result == "ABORTED")
+    eventually(lambda: ours.items[name].builds[1].result == "ABORTED")
 
 
 def test_a_lost_answer_starts_no_second_build(place: Place, ours: jenkins_server.Server) -> None:
@@ -194,7 +186,7 @@ def test_one_that_has_not_said_what_it_builds_is_waited_for(place: Place, ours: 
     name = place.script("branch", "echo 'x'\nsleep 3", commit=False)
     with ThreadPoolExecutor() as pool:
         pool.submit(one, place, Asked(job=name, parameters={}))
-        until(lambda: ours.items[name].builds)
+        eventually(lambda: ours.items[name].builds)
         second = pool.submit(one, place, Asked(job=name, parameters={}, commit=COMMIT))
         time.sleep(0.5)
         assert len(ours.items[name].builds) == 1
@@ -222,7 +214,7 @@ def test_a_crumb_ends_with_the_session(place: Place, ours: jenkins_server.Server
     for _ in range(2):
         controller.ask("POST", f"job/{place.root}/job/works/buildWithParameters")
         ours.sessions.clear()
-    until(lambda: builds(place, name))
+    eventually(lambda: builds(place, name))
 
 
 def test_patience_ends(place: Place, ours: jenkins_server.Server) -> None:
@@ -240,7 +232,7 @@ def test_a_secret_in_the_console_is_masked_wherever_it_is_cut(place: Place, ours
     secret = place.token.encode()
 
     def leak() -> None:
-        until(lambda: ours.items[name].builds and ours.items[name].builds[0].log)
+        eventually(lambda: ours.items[name].builds and ours.items[name].builds[0].log)
         log = ours.items[name].builds[0].log
         for piece in (b"token=" + secret[:7], secret[7:12], secret[12:] + b" end\n"):
             log += piece

@@ -25,7 +25,7 @@ from pipeline_tools.process import (
     run,
     supervise,
 )
-from tests.integration.test_run import wait_for
+from tests.waiting import eventually
 
 
 def test_output_comes_line_by_line_and_masked() -> None:
@@ -189,7 +189,7 @@ def test_a_lock_is_held_for_as_long_as_the_process_lives(tmp_path: Path) -> None
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     thread = threading.Thread(target=_supervised, args=(_waits, str(tmp_path / "pid")), kwargs={"keep": (descriptor,)})
     thread.start()
-    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     os.close(descriptor)
     other = os.open(tmp_path / "lock", os.O_RDWR)
     with pytest.raises(BlockingIOError):
@@ -208,7 +208,7 @@ def test_when_the_process_that_others_are_forked_from_is_killed_they_end_and_the
     ended: list[Any] = []
     thread = threading.Thread(target=lambda: ended.append(_supervised(_waits, str(tmp_path / "pid"))))
     thread.start()
-    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     os.kill(before, signal.SIGKILL)
     thread.join(20)
     assert ended[0][0] == LOST

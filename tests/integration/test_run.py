@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import eventually
 
 TOOL = [sys.executable, "-m", "pipeline_tools"]
 LIBRARY = "kind: library\nname: sample\nscan: {enabled: false}\ntest: {package: [sample]}\n"
@@ -133,13 +134,13 @@ def test_an_interrupt_stops_the_children_and_the_ledger_tells_it(project: Path, 
         "    time.sleep(300)\n"
     )
     with subprocess.Popen([*TOOL, "run"], cwd=project, stderr=subprocess.DEVNULL) as process:
-        wait_for(pid_file.exists)
+        eventually(pid_file.exists)
         process.send_signal(number)
         assert process.wait(30) == 130
     assert ledger(project, "run.json")["steps"][0]["status"] == "interrupted"
     assert ledger(project, "error.json")["class"] == "interrupted"
     child = int(pid_file.read_text())
-    wait_for(lambda: not alive(child))
+    eventually(lambda: not alive(child))
 
 
 def test_two_runs_at_once_are_refused(project: Path) -> None:
@@ -149,7 +150,7 @@ def test_two_runs_at_once_are_refused(project: Path) -> None:
         f"    pathlib.Path({str(started)!r}).touch()\n    time.sleep(60)\n"
     )
     with subprocess.Popen([*TOOL, "run"], cwd=project, stderr=subprocess.DEVNULL) as process:
-        wait_for(started.exists)
+        eventually(started.exists)
         second = tool(project, "run")
         process.send_signal(signal.SIGINT)
     assert second.returncode == 2
@@ -190,13 +191,6 @@ def test_a_secret_that_a_test_prints_is_in_no_file_of_the_run(project: Path) -> 
     for file in (project / ".pipeline").rglob("*"):
         if file.is_file():
             assert secret.encode() not in file.read_bytes(), file
-
-
-def wait_for(condition: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

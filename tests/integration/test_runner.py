@@ -10,25 +10,18 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.integration.steps_project import ENVIRONMENT, TOOL, Project
+from tests.waiting import eventually
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 MEET = """
@@ -146,7 +139,7 @@ def test_an_interrupt_lets_every_step_clean_up(project: Project) -> None:
     for me in ("left", "right"):
         project.does(me, CLEANS_UP.format(me=me, seconds=0.5))
     with project.start("run", "--set", "run.jobs=2") as process:
-        wait_for(lambda: (project.folder / "left").exists() and (project.folder / "right").exists())
+        eventually(lambda: (project.folder / "left").exists() and (project.folder / "right").exists())
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
@@ -160,7 +153,7 @@ def test_when_nobody_reads_the_output_any_more_the_run_is_interrupted(project: P
     talks = "for _ in range(600):\n        ctx.log('still here')\n        time.sleep(0.1)"
     project.does("left", CLEANS_UP.format(me="left", seconds=0.5).replace("time.sleep(60)", talks))
     with project.start("run", "--log-format", log_format) as process:
-        wait_for((project.folder / "left").exists)
+        eventually((project.folder / "left").exists)
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -186,7 +179,7 @@ def test_an_interrupt_at_any_moment_of_a_step_is_told_as_one(project: Project, s
 def test_after_a_kill_the_next_run_waits_until_the_steps_have_cleaned_up(project: Project) -> None:
     project.does("left", CLEANS_UP.format(me="left", seconds=8))
     with project.start("run") as process:
-        wait_for((project.folder / "left").exists)
+        eventually((project.folder / "left").exists)
         process.kill()
     assert project.read("run.json")["exit_code"] is None, "the ledger does not tell of an end that it has not seen"
     project.does("left", "assert not (HERE / 'left').exists()")
@@ -201,7 +194,7 @@ def test_commands_that_are_one_run_share_its_folder_and_keep_others_out(project:
     for me, other in (("left", "right"), ("right", "left")):
         project.does(me, MEET.format(me=me, other=other))
     with project.start("step", "left", "--run", "build-7") as left:
-        wait_for((project.folder / "left").exists)
+        eventually((project.folder / "left").exists)
         code, said = project.run("run")
         assert code == 2
         assert "Another run, build-7, is at work" in said

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from pipeline_tools.systems.kubernetes import Kubernetes
+from tests.waiting import eventually
 
 LAB = Path(os.environ.get("PIPELINE_TOOLS_LAB_DIR", "~/.cache/pipeline-tools/labs/default")).expanduser()
 SELECTOR = "app.kubernetes.io/managed-by=pipeline-tools,pipeline-tools/session"
@@ -116,13 +117,6 @@ def objects(cluster: Kubernetes, namespace: str, start: str) -> list[str]:
     return [name for name in found if name.startswith(start)]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.1)
-
-
 class Watch:
     """Everything that the cluster shows of pods and events in a namespace while the block runs."""
 
@@ -210,7 +204,7 @@ def test_an_interrupt_deletes_pod_and_secret(
         return any(container.state == "running" for pod in pods for container in pod.containers)
 
     with subprocess.Popen(command(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(running)
+        eventually(running, pause=0.1)
         begun = time.monotonic()
         process.send_signal(number)
         process.send_signal(number)  # an impatient user presses twice
