@@ -15,8 +15,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -177,11 +177,20 @@ def prepare(module: str) -> None:
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()  # it would let the signals through again
-    # Whoever is forked from it has handlers of its own before a signal reaches it, and Ctrl-C never ends it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    try:
+    with _held_back():
         forkserver.set_forkserver_preload([module])
         forkserver.ensure_running()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold signals back in this thread, and in the process that others are forked from, if it is begun meanwhile.
+
+    Whoever is forked from it has handlers of its own before a signal reaches it, and Ctrl-C never ends it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -215,17 +224,13 @@ def supervise(
     # should we end before it, it is told to: a daemon in Python's words
     child = get_context("forkserver").Process(target=_begin, args=(work, argument, inherited), daemon=True)
     try:
-        with _ONE_BY_ONE:
+        with _ONE_BY_ONE, _held_back():
             try:
                 child.start()
             except ConnectionRefusedError:
                 # what processes are forked from was killed, and is seen to be gone, and begun anew, a moment later
                 time.sleep(0.2)
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-                try:
-                    child.start()
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                child.start()
     except BaseException:
         os.close(reading)
         raise

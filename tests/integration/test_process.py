@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import sys
 import threading
@@ -236,6 +237,16 @@ def test_one_that_begins_before_it_is_seen_that_the_process_to_fork_from_was_kil
     lines: list[str] = []
     assert supervise(_tells, "one", line=lines.append, stop=threading.Event(), grace=2) == 7
     assert (lines, len(looks)) == (["one", "one of a child"], 2)
+
+
+def test_a_signal_to_us_does_not_end_the_process_to_fork_from_that_was_begun_anew() -> None:
+    prepare("tests.integration.test_process")
+    server: Any = forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGKILL)
+    _gone(server._forkserver_pid)
+    assert supervise(_tells, "one", line=lambda _: None, stop=threading.Event(), grace=2) == 7
+    (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{server._forkserver_pid}/status").read_text(), re.M)
+    assert {number for number in HELD_BACK if int(blocked, 16) >> number - 1 & 1} == HELD_BACK
 
 
 def _gone(pid: int) -> None:
